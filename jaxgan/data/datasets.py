@@ -1,0 +1,67 @@
+"""Data sets by name: what `data.name` may be."""
+
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from jaxgan.data import sources
+from jaxgan.data.scenes import Scenes
+from jaxgan.data.sources import Source
+
+NAMES = ("scenes", "folder")
+TEST_SCENES = 64
+
+
+class Dataset(NamedTuple):
+    """Two domains to train on and to test on.
+
+    Attributes:
+      train_A, train_B: uint8 [load_size, load_size, C] by index.
+      test_A, test_B: uint8 [image_size, image_size, C] by index.
+      paired: whether test_B[i] is the truth of test_A[i].
+      notes: sentences for the user.
+    """
+
+    train_A: Source
+    train_B: Source
+    test_A: Source
+    test_B: Source
+    paired: bool
+    notes: tuple[str, ...]
+
+
+def default_load_size(data: ConfigDict) -> int:
+    """The side from which a folder's images are cropped: 286 for 256, as published."""
+    return data.image_size if data.name == "scenes" else round(data.image_size * 286 / 256)
+
+
+def open_dataset(data: ConfigDict) -> Dataset:
+    """Opens the data that a config names.
+
+    Raises:
+      UserError: where it isn't there, or isn't what it should be.
+    """
+    if data.name == "scenes":
+        return scenes(data.image_size, data.count, data.world)
+    opened = sources.open_unpaired_folder(
+        data.path, data.channels, image_size=data.image_size, load_size=data.load_size
+    )
+    four = (opened.train_A, opened.train_B, opened.test_A, opened.test_B)
+    return Dataset(*four, paired=False, notes=tuple(opened.notes))
+
+
+def scenes(size: int, count: int, world: int) -> Dataset:
+    """The built-in world: A is summer, B is winter.
+
+    No scene is in both training domains or in the test set; the test set has each of its scenes
+    in both seasons, which is the truth that translations are scored by.
+    """
+    first = {"train_A": 0, "train_B": count, "test": 2 * count}
+    four = (
+        Scenes("summer", size, first["train_A"], count, world),
+        Scenes("winter", size, first["train_B"], count, world),
+        Scenes("summer", size, first["test"], TEST_SCENES, world),
+        Scenes("winter", size, first["test"], TEST_SCENES, world),
+    )
+    cached = (sources.Cached(source) for source in four)
+    return Dataset(*cached, paired=True, notes=())

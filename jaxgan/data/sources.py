@@ -1,0 +1,463 @@
+"""Random-access image sources: `len(source)` and `source[i]`, uint8 [H, W, C].
+
+A source is anything with these two (and, where there are files behind it, `names`). It returns the
+same pixels for the same index at every call and from every thread; everything random belongs to
+`pipeline.py`.
+"""
+
+import hashlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from jaxgan.data import transforms
+from jaxgan.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+# Named, so that a file with a false suffix never reaches Pillow's less guarded decoders.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF")
+KINDS = "JPEG, PNG, WebP, BMP or TIFF"
+UNPAIRED_LAYOUT = "trainA and trainB and, where there are test images, testA and testB"
+HELD_OUT_SHARE = 0.05
+HELD_OUT_MOST = 40
+CACHE_SHARE = 0.25
+CACHE_MOST = 4 * 2**30
+
+
+class Source(Protocol):
+    """Random access to images, uint8 [H, W, C]."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+
+class UnreadableImage(UserError):
+    """A file that can't be decoded: `name` relative to its folder, and Pillow's `reason`."""
+
+    def __init__(self, path: Path, name: str, reason: str):
+        super().__init__(
+            f"{path} can't be read as an image any more: {reason}. Restore the file, or remove it "
+            "and start the run in a new workdir."
+        )
+        self.name = name
+        self.reason = reason
+
+
+def decode(path: str | os.PathLike, channels: int = 3) -> np.ndarray:
+    """The pixels of one image file, upright and without transparency.
+
+    EXIF rotation is applied, transparency is composited on white, grey becomes RGB (RGB becomes
+    luma for `channels=1`), palette and CMYK become RGB, 16 bits are scaled to 8 with rounding;
+    of several frames the first is read. Embedded colour profiles are not applied, as in the
+    published code.
+
+    Args:
+        path: a JPEG, PNG, WebP, BMP or TIFF file, of any size.
+        channels: 3 (RGB) or 1 (grey).
+
+    Returns:
+        uint8 [H, W, channels].
+
+    Raises:
+        Exception: whatever Pillow raises for a broken file; `ValueError` where pixels have no
+            known range (32-bit integers and floats).
+    """
+    with Image.open(path, formats=FORMATS) as image:
+        image.load()
+        image = _upright(image)
+        if image.mode.startswith(("I", "F")):
+            image = Image.fromarray(_to_8_bits(image))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+        if image.mode not in ("L", "RGB"):
+            image = image.convert("L" if image.mode == "1" else "RGB")
+        pixels = np.array(image.convert("RGB" if channels == 3 else "L"))
+    return pixels if channels == 3 else pixels[:, :, None]
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF fails in many ways, and says nothing about the pixels
+        return image
+
+
+def _to_8_bits(image: Image.Image) -> np.ndarray:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    pixels = np.asarray(image).astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise ValueError("32-bit pixels have no known range")
+    return ((pixels + 128) // 257).astype(np.uint8)  # round(255 x / 65535)
+
+
+class ImageFolder:
+    """The image files under a folder and its sub-folders, sorted by their relative paths.
+
+    Hidden files and folders, and files without an image's suffix, are left out.
+
+    Args:
+        path: the folder.
+        channels: 3 (RGB) or 1 (grey).
+        size: every image is squeezed to this square (`transforms.resize`); None keeps its size.
+        names: only these files (relative, with forward slashes) instead of all that are found.
+
+    Raises:
+        UserError: the folder is absent, is a file, can't be listed or has no images.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        channels: int = 3,
+        size: int | None = None,
+        names: Sequence[str] | None = None,
+    ):
+        self.path = Path(path)
+        self.channels = channels
+        self.size = size
+        self.names = list(_image_names(self.path) if names is None else names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """uint8 [H, W, C]; raises `UnreadableImage`."""
+        name = self.names[index]
+        try:
+            image = decode(self.path / name, self.channels)
+        except Exception as error:  # Pillow's decoders raise nearly everything on broken files
+            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = reason.replace(f" {str(self.path / name)!r}", "").rstrip(":")
+            raise UnreadableImage(self.path / name, name, reason) from error
+        return image if self.size is None else transforms.resize(image, self.size)
+
+
+def _image_names(folder: Path) -> list[str]:
+    if not folder.exists():
+        raise UserError(f"{folder} does not exist.{_nearest_existing(folder)}")
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file; a folder of {KINDS} images is needed.")
+    names, others = [], []
+    for name in _file_names(folder):
+        (names if name.lower().endswith(SUFFIXES) else others).append(name)
+    if not names:
+        found = f", only other files such as {min(others)}" if others else ": it is empty"
+        raise UserError(
+            f"{folder} has no images{found}. {KINDS} files are looked for, in sub-folders too."
+        )
+    return sorted(names)
+
+
+def _file_names(folder: Path) -> Iterator[str]:
+    def refuse(error: OSError):
+        raise UserError(f"{error.filename} can't be listed: {error.strerror}.") from error
+
+    seen = set()
+    for directory, subfolders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(directory)
+        if real in seen:  # a link to a folder above itself
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in files:
+            if not name.startswith("."):
+                yield (Path(directory) / name).relative_to(folder).as_posix()
+
+
+def _nearest_existing(path: Path) -> str:
+    for parent in path.parents:
+        if parent.is_dir():
+            return f" The part that exists is {parent.resolve()}."
+    return ""
+
+
+class Subset:
+    """Some images of a source, in the order of `indices`."""
+
+    def __init__(self, source: Source, indices: Sequence[int]):
+        self.source = source
+        self.indices = list(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.source[self.indices[index]]
+
+    @property
+    def names(self) -> list[str]:
+        return [self.source.names[index] for index in self.indices]
+
+
+class Cached:
+    """Keeps the images of a source in memory from their first visit on, as far as they fit.
+
+    Values never depend on what is kept. The images come back read-only.
+
+    Args:
+        source: any source.
+        budget_bytes: memory that the images may take; `default_budget()` where None.
+    """
+
+    def __init__(self, source: Source, budget_bytes: int | None = None):
+        self.source = source
+        self.budget_bytes = default_budget() if budget_bytes is None else budget_bytes
+        self.nbytes = 0
+        self._images = [None] * len(source)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        image = self._images[index]
+        if image is None:
+            image = self.source[index]
+            image.flags.writeable = False
+            with self._lock:
+                fits = self.nbytes + image.nbytes <= self.budget_bytes
+                if fits and self._images[index] is None:
+                    self._images[index] = image
+                    self.nbytes += image.nbytes
+        return image
+
+    @property
+    def names(self) -> list[str]:
+        return self.source.names
+
+
+def default_budget() -> int:
+    """Bytes that caches may take together: a quarter of the free memory, at most 4 GiB."""
+    return int(min(CACHE_MOST, CACHE_SHARE * _free_memory()))
+
+
+def _free_memory() -> int:
+    free = []
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        free += [] if limit == "max" else [max(0, int(limit) - used)]
+    except (OSError, ValueError):
+        pass  # not Linux, or no control group
+    if not free and "SC_PHYS_PAGES" in os.sysconf_names:
+        free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
+    return min(free, default=2**30)
+
+
+def read_all(
+    source: Source, threads: int | None = None, each: Callable[[], None] | None = None
+) -> list[UnreadableImage]:
+    """Reads every image once, in parallel: fills a cache, and finds the files that are broken.
+
+    Args:
+        source: any source; its indices are read in order.
+        threads: number of threads; all cores where None.
+        each: called after each image.
+
+    Returns:
+        what could not be read, in the source's order.
+    """
+    Image.init()  # not safe to leave to several threads at once
+
+    def read(index: int) -> UnreadableImage | None:
+        try:
+            source[index]
+        except UnreadableImage as error:
+            return error
+
+    broken = []
+    executor = ThreadPoolExecutor(threads or available_cores(), thread_name_prefix="jaxgan-read")
+    try:
+        for error in executor.map(read, range(len(source))):
+            broken += [error] if error else []
+            if each:
+                each()
+    finally:
+        executor.shutdown(cancel_futures=True)  # ctrl-C would wait for all the rest
+    return broken
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class UnpairedData(NamedTuple):
+    """The four sources of unpaired translation.
+
+    `train_*` give uint8 [load_size, load_size, C], `test_*` uint8 [image_size, image_size, C].
+    `held_out` says that at least one test source was split off training images. `notes` are
+    sentences for the user: what was skipped, what was held out.
+    """
+
+    train_A: Source
+    train_B: Source
+    test_A: Source
+    test_B: Source
+    held_out: bool
+    notes: list[str]
+
+
+def open_unpaired_folder(
+    path: str | os.PathLike,
+    channels: int = 3,
+    *,
+    image_size: int,
+    load_size: int,
+    budget_bytes: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> UnpairedData:
+    """Opens a folder that holds trainA and trainB, and perhaps testA and testB.
+
+    Every file is decoded once, in parallel; that fills the caches, and finds the broken files,
+    which are left out. Where a test folder is absent, a part of the training images is held out
+    (`held_out_names`): it depends on the files' names alone, and is never trained on.
+
+    Args:
+        path: the folder; `~` is expanded.
+        channels: 3 (RGB) or 1 (grey).
+        image_size: side of the test images.
+        load_size: side of the training images before their random crop.
+        budget_bytes: memory for all caches together; `default_budget()` where None.
+        progress: called with (files decoded, files in all) after each file.
+
+    Raises:
+        UserError: the folder, trainA or trainB is absent or has no readable image, a test folder
+            that exists has none, or there are too few images to hold any out.
+    """
+    if not os.fspath(path):
+        raise UserError(
+            f"data.path is not set. A folder with {UNPAIRED_LAYOUT} is needed: "
+            "--config.data.path=DIR"
+        )
+    root = Path(path).expanduser()
+    _check_unpaired_layout(root)
+    folders = {name: ImageFolder(root / name, channels, load_size) for name in ("trainA", "trainB")}
+    for name in ("testA", "testB"):
+        if (root / name).exists():
+            folders[name] = ImageFolder(root / name, channels, image_size)
+
+    budget = default_budget() if budget_bytes is None else budget_bytes
+    sizes = {name: len(folder) * folder.size**2 for name, folder in folders.items()}
+    done, total = itertools.count(1), sum(len(folder) for folder in folders.values())
+    each = (lambda: progress(next(done), total)) if progress else None
+    notes, opened = [], {}
+    for name, folder in folders.items():
+        share = budget * sizes[name] // sum(sizes.values())
+        opened[name] = _readable(Cached(folder, share), name, notes, each)
+
+    held_out = False
+    for domain in "AB":
+        train, test = f"train{domain}", f"test{domain}"
+        if test in opened:
+            continue
+        held_out = True
+        names = opened[train].names
+        if len(names) < 2:
+            raise UserError(
+                f"{root} has no {test}, and one readable image in {train} is too few to hold one "
+                f"out. Add images to {train}, or make {test}."
+            )
+        chosen = set(held_out_names(names))
+        kept = [index for index, name in enumerate(names) if name not in chosen]
+        opened[train] = Subset(opened[train], kept)
+        opened[test] = Cached(
+            ImageFolder(root / train, channels, image_size, sorted(chosen)),
+            len(chosen) * channels * image_size**2,
+        )
+        verb = "are" if len(chosen) > 1 else "is"
+        notes.append(
+            f"There is no {test}: {len(chosen)} of the {len(names)} images in {train} {verb} held "
+            "out for testing and never trained on."
+        )
+    return UnpairedData(
+        *(opened[name] for name in ("trainA", "trainB", "testA", "testB")), held_out, notes
+    )
+
+
+def held_out_names(names: Sequence[str]) -> list[str]:
+    """The part of a training set that tests where there is no test set: 5 %, from 1 to 40 images.
+
+    The names with the smallest hashes are taken, so that the choice looks random, doesn't depend
+    on the seed, and hardly changes when files are added.
+    """
+    count = min(max(1, round(HELD_OUT_SHARE * len(names))), HELD_OUT_MOST)
+    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:count]
+
+
+def _readable(
+    source: Cached, label: str, notes: list[str], each: Callable[[], None] | None
+) -> Cached | Subset:
+    broken = read_all(source, each=each)
+    if not broken:
+        return source
+    shown = ", ".join(f"{error.name} ({error.reason})" for error in broken[:20])
+    shown += f" and {len(broken) - 20} more" if len(broken) > 20 else ""
+    if len(broken) == len(source):
+        raise UserError(
+            f"None of the {len(source)} image files in {source.source.path} can be read: {shown}. "
+            f"They should be whole {KINDS} files."
+        )
+    notes.append(f"{len(broken)} of {len(source)} files in {label} unreadable, skipped: {shown}.")
+    skipped = {error.name for error in broken}
+    return Subset(source, [i for i, name in enumerate(source.names) if name not in skipped])
+
+
+def _check_unpaired_layout(root: Path):
+    needed = ("trainA", "trainB")
+    expected = f"A folder with {UNPAIRED_LAYOUT} is needed"
+    if not root.exists():
+        raise UserError(f"data.path={root} does not exist.{_nearest_existing(root)} {expected}.")
+    if not root.is_dir():
+        raise UserError(f"data.path={root} is a file. {expected}; unpack an archive first.")
+    missing = [name for name in needed if not (root / name).is_dir()]
+    if not missing:
+        return
+    there = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
+    shown = ", ".join(there[:8]) + (f" and {len(there) - 8} more" if len(there) > 8 else "")
+    holds = f"it holds {shown}" if there else "it is empty"
+    raise UserError(
+        f"data.path={root} has no {' and no '.join(missing)} ({holds}). "
+        f"{expected}.{_layout_hint(root, there, missing)}"
+    )
+
+
+def _layout_hint(root: Path, there: list[str], missing: list[str]) -> str:
+    def complete(folder: Path) -> bool:
+        return (folder / "trainA").is_dir() and (folder / "trainB").is_dir()
+
+    inside = [name for name in there if complete(root / name)]
+    if inside:
+        return f" Try --config.data.path={root / inside[0]}"
+    if complete(root.resolve().parent):
+        return f" Try --config.data.path={root.resolve().parent}"
+    renamed = {}
+    for name in missing:
+        domain = name[-1]
+        spellings = {domain.lower(), f"train{domain}".lower()}
+        for other in there:
+            plain = "".join(character for character in other.lower() if character.isalnum())
+            if plain in spellings and (root / other).is_dir():
+                renamed[name] = other
+        if (root / "train" / domain).is_dir():
+            renamed[name] = f"train/{domain}"
+    if renamed:
+        pairs = " and ".join(f"{other} to {name}" for name, other in renamed.items())
+        return f" Rename {pairs}."
+    return ""

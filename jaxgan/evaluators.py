@@ -1,0 +1,170 @@
+"""Test sets, translated and scored. Evaluators are functions of weights; nothing is stored."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.commandline import nearest
+from jaxgan.data.datasets import Dataset
+from jaxgan.data.sources import Source
+from jaxgan.errors import UserError
+from jaxgan.metrics import pairs
+from jaxgan.page import Row, Section
+
+BATCH = 4  # few enough for any memory; the last batch is filled up, so that one shape is compiled
+
+
+class Domain(NamedTuple):
+    """One direction of a test set: inputs, their names, and the truth where it is known.
+
+    images, truth: uint8 [N, H, W, C].
+    """
+
+    source: str
+    target: str
+    names: list[str]
+    images: np.ndarray
+    truth: np.ndarray | None
+
+
+class Translations(NamedTuple):
+    """What a test set became: [N, H, W, C] in [-1, 1]."""
+
+    fake: np.ndarray
+    rec: np.ndarray
+
+
+def read_tests(data: Dataset, num: int) -> dict[str, Domain]:
+    """The first `num` test images (0: all) of both directions, by "AtoB" and "BtoA"."""
+    images = {"A": _read(data.test_A, num), "B": _read(data.test_B, num)}
+    names = {"A": _names(data.test_A, num), "B": _names(data.test_B, num)}
+    return {
+        f"{s}to{t}": Domain(s, t, names[s], images[s], images[t] if data.paired else None)
+        for s, t in ("AB", "BA")
+    }
+
+
+def _read(source: Source, num: int) -> np.ndarray:
+    return np.stack([source[i] for i in range(min(num or len(source), len(source)))])
+
+
+def _names(source: Source, num: int) -> list[str]:
+    count = min(num or len(source), len(source))
+    names = getattr(source, "names", None)
+    return list(names[:count]) if names else [f"scene {i}" for i in range(count)]
+
+
+def translator(sample: Callable[..., Mapping[str, jax.Array]]):
+    """`(weights, domain) -> Translations` by a game's `sample`, compiled once per direction."""
+
+    @jax.jit
+    def made(weights, batch):
+        batch = {name: x.astype(jnp.float32) / 127.5 - 1 for name, x in batch.items()}
+        return sample(weights, batch)
+
+    def translate(weights: Any, domain: Domain, count: int | None = None) -> Translations:
+        images = domain.images[:count]
+        fakes, recs = [], []
+        for start in range(0, len(images), BATCH):
+            part = images[start : start + BATCH]
+            fill = np.repeat(part[-1:], BATCH - len(part), 0)
+            output = made(weights, {domain.source: np.concatenate([part, fill])})
+            fakes.append(np.asarray(output[f"fake_{domain.target}"], np.float32)[: len(part)])
+            recs.append(np.asarray(output[f"rec_{domain.source}"], np.float32)[: len(part)])
+        return Translations(np.concatenate(fakes), np.concatenate(recs))
+
+    return translate
+
+
+def unit(images: np.ndarray) -> np.ndarray:
+    """uint8 -> float32 in [-1, 1]."""
+    return images.astype(np.float32) / 127.5 - 1
+
+
+def score(domain: Domain, made: Translations) -> dict[str, np.ndarray]:
+    """Scores per image, each [N].
+
+    With truth: PSNR of the translation, of the untranslated input, and of the best affine colour
+    map that could be fitted with knowledge of the truth. Without: the cycle's L1.
+    """
+    images = unit(domain.images)
+    scores = {"cycle_l1": pairs.l1(made.rec, images)}
+    if domain.truth is not None:
+        truth = unit(domain.truth)
+        scores["psnr"] = pairs.psnr(np.clip(made.fake, -1, 1), truth)
+        scores["psnr_input"] = pairs.psnr(images, truth)
+        scores["psnr_affine"] = pairs.affine_psnr(images, truth)
+    return scores
+
+
+def evaluate(translate, weights: Any, tests: Mapping[str, Domain]):
+    """Scores of a whole test set and the sections of its page.
+
+    Returns:
+      name_DIRECTION -> mean over images; the page's sections.
+    """
+    means, sections = {}, []
+    for direction, domain in tests.items():
+        made = translate(weights, domain)
+        scores = score(domain, made)
+        means |= {f"{name}_{direction}": float(np.mean(v)) for name, v in scores.items()}
+        sections.append(_section(direction, domain, made, scores))
+    return means, sections
+
+
+def summary(scores: Mapping[str, float]) -> list[str]:
+    """Scores in words, a line for each direction."""
+    lines = []
+    for direction in ("AtoB", "BtoA"):
+        here = {name.removesuffix(f"_{direction}"): v for name, v in scores.items()}
+        arrow = direction.replace("to", " → ")
+        if "psnr" in here:
+            gain = here["psnr"] - here["psnr_input"]
+            lines.append(
+                f"{arrow} PSNR {here['psnr']:.2f} dB, {gain:+.2f} over the untranslated input "
+                f"({here['psnr_input']:.2f}); the best affine colour map {here['psnr_affine']:.2f}"
+            )
+        else:
+            lines.append(f"{arrow} → {arrow[0]} L1 of the cycle {here['cycle_l1']:.4f}")
+    return lines
+
+
+def best_mode(name: str) -> str:
+    """Whether a higher ("max") or a lower ("min") score is better.
+
+    Raises:
+      UserError: for a score that no evaluator gives; "" (none) is "max".
+    """
+    known = [f"{n}_{d}" for n in ("psnr", "cycle_l1") for d in ("AtoB", "BtoA")]
+    if name and name not in known:
+        raise UserError(f"checkpoint.best={name!r} is no score: {nearest(name, known)}")
+    return "min" if name.startswith("cycle_l1") else "max"
+
+
+def _section(direction: str, domain: Domain, made: Translations, scores) -> Section:
+    rows = []
+    for i, name in enumerate(domain.names):
+        images = {"input": domain.images[i], "translation": made.fake[i]}
+        if domain.truth is not None:
+            images["truth"] = domain.truth[i]
+        images["reconstruction"] = made.rec[i]
+        shown = {n: float(v[i]) for n, v in scores.items() if n != "psnr_affine"}
+        rows.append(Row(name, images, shown))
+    return Section(f"{domain.source} → {domain.target}", rows)
+
+
+def sample_grid(translate, weights: Any, tests: Mapping[str, Domain], count: int = 4):
+    """Rows of input, translation and reconstruction both ways, their labels and groups."""
+    rows, labels, groups = [[] for _ in range(count)], [], []
+    for domain in tests.values():
+        made = translate(weights, domain, count)
+        for i in range(min(count, len(made.fake))):
+            rows[i] += [domain.images[i], made.fake[i], made.rec[i]]
+        for row in rows[len(made.fake) :]:
+            row += [None] * 3
+        labels += ["input", "translation", "reconstruction"]
+        groups.append((f"{domain.source} → {domain.target}", 3))
+    return [row for row in rows if any(x is not None for x in row)], labels, groups

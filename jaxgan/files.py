@@ -1,0 +1,48 @@
+"""Files that are either whole or not there, and full disks in words."""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from jaxgan.errors import UserError
+
+
+def disk_error(path: Path | str, error: OSError) -> UserError:
+    """What to tell the user about a file that could not be written or read."""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "Free some space and run the same command again: it goes on where it was."
+    else:
+        advice = "Make the folder writable, or name another one with --workdir."
+    return UserError(f"{path} can't be written: {reason}. {advice}")
+
+
+def write_atomically(path: Path | str, data: bytes, *, sync: bool = False) -> None:
+    """Writes a file at once: a process killed here leaves the old file or the new one.
+
+    Folders are made as needed. With `sync` the bytes are on the disk before they get their name.
+
+    Raises:
+      UserError: the disk is full, or the place can't be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb", buffering=0) as file:
+            write_all(file, data)
+            if sync:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise disk_error(path, error) from error
+
+
+def write_all(file, data: bytes) -> None:
+    """Writes all of `data` to an unbuffered file, whose `write` may take only a part."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]

@@ -1,0 +1,118 @@
+"""Starting from another run's networks: `init.workdir`, for fine-tuning and longer runs."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxgan import workdir
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.errors import UserError
+from jaxgan.games.game import Game
+from jaxgan.state import TrainState
+
+
+def chosen_nets(init: ConfigDict, game: Game) -> list[str]:
+    """The nets that `init.nets` names, by player or by net.
+
+    Raises:
+      UserError: for a name that is neither.
+    """
+    nets = []
+    for name in filter(None, init.nets.split(",")):
+        if name not in game.players and name not in game.nets:
+            there = ", ".join([*game.players, *game.nets])
+            raise UserError(f"init.nets: there is no player or net {name!r}; there are {there}")
+        nets += game.players.get(name, (name,))
+    return nets
+
+
+def source(
+    init: ConfigDict, game: Game, folder: Path
+) -> tuple[dict[str, np.ndarray] | None, str]:
+    """What to start from, and its hash; in a folder that holds a run already, the hash alone.
+
+    A begun run has taken what it needed: it goes on, even if the other one is gone by now.
+
+    Raises:
+      UserError: where there is no such run, checkpoint or net.
+    """
+    try:
+        return None, workdir.recorded_config(folder)["init"]["sha256"]
+    except (UserError, KeyError):
+        return read(init, game)
+
+
+def read(init: ConfigDict, game: Game) -> tuple[dict[str, np.ndarray], str]:
+    """The chosen nets' arrays of another run's checkpoint, and their hash.
+
+    Args:
+      init: `workdir`, `step` ("latest" or a number) and `nets` of the config.
+      game: whose nets they shall become.
+
+    Returns:
+      `params/NET/...` and `stats/NET/...` -> array; the hash for the record.
+
+    Raises:
+      UserError: where there is no such run, checkpoint or net.
+    """
+    workdir.recorded_config(init.workdir)
+    checkpoints = Checkpoints(init.workdir, read_only=True)
+    if init.step == "latest":
+        step = checkpoints.latest()
+        if step is None:
+            raise UserError(f"init.workdir={init.workdir} has no checkpoint to start from")
+    elif init.step.isdigit():
+        step = int(init.step)
+    else:
+        raise UserError(f"init.step={init.step!r} doesn't fit: it takes latest or a number")
+    nets = chosen_nets(init, game)
+    found = {
+        name: value
+        for name, value in checkpoints.arrays(step).items()
+        if name.startswith(("params/", "stats/")) and name.split("/")[1] in nets
+    }
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(name.encode() + found[name].tobytes())
+    return found, digest.hexdigest()[:16]
+
+
+def replace(state: TrainState, arrays: Mapping[str, np.ndarray], nets: list[str]) -> TrainState:
+    """The state with the given nets' parameters and statistics, averages included.
+
+    Raises:
+      UserError: naming what is missing or of another shape.
+    """
+    wrong = []
+
+    def take(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if name.split("/")[1] not in nets:
+            return leaf
+        value = arrays.get(name)
+        if value is None or value.shape != leaf.shape:
+            there = "absent" if value is None else list(value.shape)
+            wrong.append(f"{name} is {there} there and {list(leaf.shape)} here")
+            return leaf
+        return jax.device_put(jnp.asarray(value, leaf.dtype), leaf.sharding)
+
+    def changed(tree: Any, prefix: str) -> Any:
+        named = {prefix: tree}
+        return jax.tree_util.tree_map_with_path(take, named)[prefix]
+
+    params, stats = changed(state.params, "params"), changed(state.stats, "stats")
+    if wrong:
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise UserError(
+            f"init.workdir holds networks of another shape: {'; '.join(wrong[:3])}{more}; "
+            "give this run the same model fields, or name fewer nets in init.nets"
+        )
+    state = state.replace(params=params, stats=stats)
+    averages = {name: jax.tree.map(jnp.copy, state.variables(name)) for name in state.ema}
+    return state.replace(ema=averages)

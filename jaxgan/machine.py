@@ -1,0 +1,34 @@
+"""What must be settled before JAX touches a device: precision, determinism, compilation cache."""
+
+import os
+import platform
+from pathlib import Path
+
+import jax
+
+
+def prepare(precision: str, deterministic: bool) -> None:
+    """Sets JAX up for a run.
+
+    Args:
+      precision: float64 switches 64-bit types on; any other leaves them off.
+      deterministic: on a GPU, only kernels that give the same bits every time. It works only
+        before the first use of a device.
+    """
+    jax.config.update("jax_enable_x64", precision == "float64")
+    if deterministic and "xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = (
+            os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
+        ).strip()
+    if not jax.config.jax_compilation_cache_dir and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def cache_folder() -> Path:
+    """Where compiled programs are kept between runs: the user's cache folder."""
+    if platform.system() == "Darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "jaxgan" / "compiled"

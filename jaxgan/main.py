@@ -1,0 +1,73 @@
+"""Trains what a config describes: `python -m jaxgan.main --config=configs/cyclegan.py`.
+
+Flags: `--config=FILE[:PRESET,...]`, `--config.FIELD=VALUE` for any field of it, `--workdir=FOLDER`
+(default: a folder below runs/ named after the config, the presets, the fields given and the seed).
+The same command goes on where an interrupted run was. Exit code 0: finished; 2: a mistake in what
+was typed or brought; 3: a NaN; 130 or 143: interrupted, saved.
+"""
+
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxgan import commandline
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; `argv` is without the program's name. Returns the exit code."""
+    return commandline.run(_main, argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    if {"--help", "-h", "--helpfull"} & set(argv):
+        print(__doc__.strip())
+        return 0
+    command = commandline.parse(argv, {"workdir": ""}, "python -m jaxgan.main")
+    # Before anything asks JAX for a device, and after the command line was found to be sound.
+    from jaxgan import checkpoint, evaluators, experiment, initial, machine, train, workdir
+    from jaxgan.data import datasets
+
+    config = experiment.resolve(command.config, command.overrides)
+    evaluators.best_mode(config.checkpoint.best)
+    machine.prepare(config.precision, config.deterministic)
+    folder = workdir.resolve(command.flags["workdir"] or default_workdir(command))
+    typed = ["python", "-m", "jaxgan.main", *argv]
+
+    data = datasets.open_dataset(config.data)
+    sizes = {"train_A": len(data.train_A), "train_B": len(data.train_B)}
+    built = experiment.build(config, max(sizes.values()))
+    record = {**config.to_dict(), "found": sizes}
+    source = None
+    if config.init.workdir:
+        arrays, digest = initial.source(config.init, built.game, folder)
+        record["init"]["sha256"] = digest
+        source = arrays and (arrays, initial.chosen_nets(config.init, built.game))
+
+    check = {"free": built.free_fields, "growing": built.growing_fields}
+    found = workdir.check(folder, record, typed, **check)
+    if found.resume:
+        reached = checkpoint.Checkpoints(folder, read_only=True).latest() or 0
+        if reached >= built.steps:
+            print(f"{folder} is finished: step {reached} of {built.steps}; nothing to do")
+            return 0
+    with workdir.Lock(folder):
+        found = workdir.check(folder, record, typed, **check)
+        workdir.record(folder, record, typed)
+        return train.train(config, built, data, folder, record, tuple(found.warnings), source)
+
+
+def default_workdir(command: commandline.Command) -> Path:
+    """runs/NAME[-PRESETS][-FIELD=VALUE...]-seedN: two different experiments never meet."""
+    fields = {n: v for n, v in command.overrides.items() if n != "seed"}
+    words = [command.name, *command.presets, *(f"{n}={v}" for n, v in sorted(fields.items()))]
+    words = [re.sub(r"[^A-Za-z0-9.,=_+-]+", "_", word) for word in words]
+    name = "-".join([*words, f"seed{command.config.seed}"])
+    if len(name) > 150:  # a folder's name has at most 255 bytes
+        name = f"{name[:130]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return Path("runs") / name
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,200 @@
+"""Layers that every network here is made of (Flax Linen, NHWC)."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
+from jax import lax
+from jax.nn.initializers import zeros
+
+from jaxgan.models.convolution import Path, convolution, transposed_convolution
+from jaxgan.models.initializers import normal
+
+Norm = Literal["instance", "batch", "none"]
+
+
+def leaky_relu(x: jax.Array, slope: float = 0.2) -> jax.Array:
+    """``x`` where it is positive, else ``slope * x``."""
+    return jnp.where(x >= 0, x, slope * x)
+
+
+def reflect_pad(x: jax.Array, width: int) -> jax.Array:
+    """Mirrors the borders of ``[N, H, W, C]`` without repeating the edge.
+
+    Concatenated slices, since a gather is slow on the CPU, and its gradient is slower.
+
+    Raises:
+      ValueError: if an image is not larger than `width`.
+    """
+    for axis in (1, 2):
+        size = x.shape[axis]
+        if size <= width:
+            raise ValueError(f"cannot reflect {width} pixels of an axis of {size}")
+        before = [lax.slice_in_dim(x, i, i + 1, axis=axis) for i in range(width, 0, -1)]
+        after = [
+            lax.slice_in_dim(x, size - 1 - i, size - i, axis=axis) for i in range(1, width + 1)
+        ]
+        x = jnp.concatenate([*before, x, *after], axis=axis)
+    return x
+
+
+class Conv(nn.Module):
+    """Convolution with bias, padded by zeros or by reflection. ``[N, H, W, C]`` to
+    ``[N, H', W', features]``; initialised as published GANs are: N(0, 0.02), bias 0."""
+
+    features: int
+    kernel_size: int
+    strides: int = 1
+    padding: int = 0
+    padding_mode: Literal["zero", "reflect"] = "zero"
+    use_bias: bool = True
+    groups: int = 1
+    dtype: jnp.dtype | None = None
+    param_dtype: jnp.dtype = jnp.float32
+    kernel_init: Callable = normal(0.02)
+    bias_init: Callable = zeros
+    path: Path = "auto"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1] // self.groups, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        padding = self.padding
+        if padding and self.padding_mode == "reflect":
+            x, padding = reflect_pad(x, padding), 0
+        x = convolution(
+            x, kernel, strides=self.strides, padding=padding, groups=self.groups, path=self.path
+        )
+        return x if bias is None else x + bias.reshape(1, 1, 1, -1)
+
+
+class ConvTranspose(nn.Module):
+    """Transposed convolution with the sizes of PyTorch's; see `transposed_convolution`."""
+
+    features: int
+    kernel_size: int
+    strides: int = 1
+    padding: int = 0
+    output_padding: int = 0
+    use_bias: bool = True
+    dtype: jnp.dtype | None = None
+    param_dtype: jnp.dtype = jnp.float32
+    kernel_init: Callable = normal(0.02)
+    bias_init: Callable = zeros
+    path: Path = "auto"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.kernel_size, self.kernel_size, self.features, x.shape[-1])
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x = transposed_convolution(
+            x,
+            kernel,
+            strides=self.strides,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            path=self.path,
+        )
+        return x if bias is None else x + bias.reshape(1, 1, 1, -1)
+
+
+class InstanceNorm(nn.Module):
+    """Every channel of every image to mean 0 and (biased) variance 1 over its pixels.
+
+    No learned scale, as in the published CycleGAN, unless `affine`. Statistics are taken in
+    float32 or wider. (Ulyanov et al., arXiv:1607.08022.)
+    """
+
+    epsilon: float = 1e-5
+    affine: bool = False
+    dtype: jnp.dtype | None = None
+    param_dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        dtype = self.dtype or x.dtype
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        wide = wide - wide.mean((1, 2), keepdims=True)
+        wide = wide * lax.rsqrt(jnp.square(wide).mean((1, 2), keepdims=True) + self.epsilon)
+        if self.affine:
+            shape = (x.shape[-1],)
+            scale = self.param("scale", nn.initializers.ones, shape, self.param_dtype)
+            bias = self.param("bias", zeros, shape, self.param_dtype)
+            wide = wide * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
+        return wide.astype(dtype)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over ``N, H, W``, as the published PyTorch code keeps it.
+
+    The batch is normalised by its biased variance; the running variance in ``batch_stats``
+    takes the unbiased one, with weight `momentum`. Flax's own keeps the biased one. Under
+    ``jit`` the batch is the global one. (Ioffe & Szegedy, arXiv:1502.03167.)
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+    dtype: jnp.dtype | None = None
+    param_dtype: jnp.dtype = jnp.float32
+    scale_init: Callable = normal(0.02, mean=1.0)
+    bias_init: Callable = zeros
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        shape = (x.shape[-1],)
+        dtype = self.dtype or x.dtype
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        scale = self.param("scale", self.scale_init, shape, self.param_dtype)
+        bias = self.param("bias", self.bias_init, shape, self.param_dtype)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, self.param_dtype)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape, self.param_dtype)
+        if train:
+            mean = wide.mean((0, 1, 2))
+            centred = wide - mean.reshape(1, 1, 1, -1)
+            var = jnp.square(centred).mean((0, 1, 2))
+            if not self.is_initializing():
+                count = x.size // x.shape[-1]
+                for running, value in (
+                    (running_mean, mean),
+                    (running_var, var * count / max(count - 1, 1)),
+                ):
+                    old = running.value
+                    running.value = old + self.momentum * (value.astype(old.dtype) - old)
+        else:
+            centred = wide - running_mean.value.reshape(1, 1, 1, -1)
+            var = running_var.value
+        factor = scale * lax.rsqrt(var + self.epsilon)
+        return (centred * factor.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)).astype(dtype)
+
+
+def normalise(
+    norm: Norm,
+    x: jax.Array,
+    train: bool,
+    *,
+    name: str,
+    dtype: jnp.dtype | None = None,
+    param_dtype: jnp.dtype = jnp.float32,
+) -> jax.Array:
+    """`x` through a network's choice of norm: ``instance``, ``batch`` or ``none``.
+
+    To be called inside a compact Linen method; `name` is the norm's own.
+    """
+    if norm == "instance":
+        return InstanceNorm(dtype=dtype, param_dtype=param_dtype, name=name)(x)
+    if norm == "batch":
+        return BatchNorm(dtype=dtype, param_dtype=param_dtype, name=name)(x, train)
+    if norm == "none":
+        return x
+    raise ValueError(f"norm is {norm!r}; expected instance, batch or none")

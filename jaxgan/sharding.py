@@ -1,0 +1,92 @@
+"""Devices, their mesh, and where arrays lie on it: the state everywhere, the batch in slices."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxgan.errors import UserError
+
+
+def choose_devices(wanted: str | int, batch: int) -> list[jax.Device]:
+    """The devices that share a batch.
+
+    Args:
+      wanted: "auto" for as many as divide the batch, or a number.
+      batch: images in one micro-batch, over all processes.
+
+    Returns:
+      Devices, the same number from each process.
+
+    Raises:
+      UserError: if that many devices aren't there or don't divide the batch.
+    """
+    devices = jax.devices()
+    if str(wanted) == "auto":
+        processes = jax.process_count()
+        local = len(devices) // processes
+        per_process = max(
+            (n for n in range(1, local + 1) if batch % (n * processes) == 0), default=0
+        )
+        if not per_process:
+            raise UserError(
+                f"a batch of {batch} can't be shared by {processes} processes; "
+                f"set --config.data.batch_size to a multiple of {processes}"
+            )
+        return _spread(devices, per_process)
+    count = int(wanted)
+    if not 1 <= count <= len(devices):
+        raise UserError(
+            f"devices={count}, but this machine has {len(devices)}; "
+            "set --config.devices=auto or a number that is there"
+        )
+    if batch % count or count % jax.process_count():
+        raise UserError(
+            f"devices={count} doesn't divide the batch of {batch} images (after accumulation); "
+            "change --config.devices or --config.data.batch_size, or use --config.devices=auto"
+        )
+    return _spread(devices, count // jax.process_count())
+
+
+def _spread(devices: Sequence[jax.Device], per_process: int) -> list[jax.Device]:
+    chosen = []
+    for process in range(jax.process_count()):
+        chosen += [d for d in devices if d.process_index == process][:per_process]
+    return chosen
+
+
+def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """A mesh of one axis, `batch`; the compiler places everything else (Auto axes)."""
+    return Mesh(np.asarray(devices), ("batch",), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A whole copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batched(mesh: Mesh) -> NamedSharding:
+    """Slices of the third axis of [repeats, accumulate, micro-batch, ...]."""
+    return NamedSharding(mesh, PartitionSpec(None, None, "batch"))
+
+
+def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """This process's slice of a batch, as global arrays."""
+    sharding = batched(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, value)
+        for name, value in batch.items()
+    }
+
+
+def compile_update(update: Any, mesh: Mesh) -> Any:
+    """`jit` with the state donated and replicated, the batch sliced, constants replicated."""
+    everywhere = replicated(mesh)
+    return jax.jit(
+        update,
+        donate_argnums=0,
+        in_shardings=(everywhere, batched(mesh), everywhere),
+        out_shardings=everywhere,
+    )

@@ -1,0 +1,264 @@
+"""The loop: data -> update -> log -> sample -> evaluate -> checkpoint, from top to bottom."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import psutil
+from ml_collections import ConfigDict
+
+from jaxgan import checkpoint, evaluators, initial, pictures
+from jaxgan.data import pipeline
+from jaxgan.data.datasets import Dataset
+from jaxgan.errors import NonFinite
+from jaxgan.experiment import Experiment
+from jaxgan.logs import Logs
+from jaxgan.page import page
+from jaxgan.sharding import compile_update, put_batch
+from jaxgan.state import TrainState, reset_metrics
+from jaxgan.workdir import Interrupts
+
+
+def train(
+    config: ConfigDict,
+    experiment: Experiment,
+    data: Dataset,
+    folder: Path,
+    record: Mapping[str, Any],
+    notes: tuple[str, ...] = (),
+    source: tuple[dict[str, np.ndarray], list[str]] | None = None,
+) -> int:
+    """Trains until the run is finished or interrupted; goes on where the folder's run was.
+
+    Args:
+      config: resolved.
+      experiment: built from it.
+      data: the data set that it names.
+      folder: of the run; its lock is held.
+      record: the config as it is recorded, for the checkpoints.
+      notes: sentences to say at the start.
+      source: another run's arrays and the nets to take from them, for step 0.
+
+    Returns:
+      The exit code: 0, or 130 or 143 after ctrl-C or SIGTERM.
+
+    Raises:
+      UserError: a full disk, a folder that can't be written.
+      NonFinite: a loss or a gradient was NaN or infinite.
+    """
+    checkpoints = checkpoint.Checkpoints(
+        folder,
+        keep=config.checkpoint.keep,
+        best=config.checkpoint.best or None,
+        best_mode=evaluators.best_mode(config.checkpoint.best),
+    )
+    start = checkpoints.latest() or 0
+    batches = pipeline.unpaired(
+        data.train_A,
+        data.train_B,
+        seed=config.seed,
+        batch_size=config.data.batch_size,
+        image_size=config.data.image_size,
+        load_size=config.data.load_size,
+        flip=config.data.flip,
+        leading=(1, config.train.accumulate),
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    logs = Logs(
+        folder,
+        total_steps=experiment.steps,
+        resumed_step=start,
+        enabled=jax.process_index() == 0,
+    )
+    with Interrupts() as interrupts, checkpoints, logs:
+        for note in (*data.notes, *notes):
+            logs.say(note)
+        began = time.perf_counter()
+        if start:
+            state, place = checkpoints.restore(start, experiment.template())
+            batches.set_state(place)
+            logs.say(f"resumed at step {start}")
+        else:
+            state = experiment.init(config.seed)
+            if source is not None:
+                state = initial.replace(state, *source)
+        update = compile_update(experiment.update(), experiment.mesh)
+        update = update.lower(state, experiment.batch, None).compile()
+        logs.say(_announcement(config, experiment, state, update, began))
+
+        bench = _Bench(config, experiment, data, folder, logs)
+        clock = _Clock(batches)
+        done = state.step + 0
+        for step in range(start + 1, experiment.steps + 1):
+            batch = put_batch(next(batches), experiment.mesh)
+            state = update(state, batch, None)
+            # At most two steps are under way, so that waiting for data is seen as such.
+            before, done = done, state.step + 0
+            jax.block_until_ready(before)
+            clock.tick()
+            logs.progress(step)
+            if step == start + 1:
+                jax.block_until_ready(state)
+                logs.say(f"first step done {_seconds_since_start():.1f} s after the command")
+                clock = _Clock(batches)
+
+            stop, due = interrupts.requested is not None, _due(config, step, experiment.steps)
+            if not (due or stop):
+                continue
+            jax.block_until_ready(state)
+            clock.pause()
+            _require_finite(state, experiment, folder)
+            if "log" in due:
+                logs.metrics(step, _line(state, experiment) | clock.read(config.data.batch_size))
+                state = reset_metrics(state)
+            if "sample" in due:
+                bench.sample(state, step)
+            scores = bench.evaluate(state, step) if "evaluate" in due else None
+            if stop or "checkpoint" in due:
+                checkpoints.save(step, state, batches.get_state(), record, scores)
+            checkpoints.poll()
+            if stop and step < experiment.steps:
+                logs.say(f"interrupted: saving step {step}")
+                checkpoints.wait()
+                logs.say(f"saved step {step}; the same command goes on from there")
+                batches.close()
+                return interrupts.exit_code
+            clock.go()
+        batches.close()
+        checkpoints.wait()
+        for line in bench.summary():
+            logs.say(line)
+    return 0
+
+
+def _due(config: ConfigDict, step: int, last: int) -> set[str]:
+    """What is to be done after a step; after the last one, all of it."""
+    every = {
+        "log": config.train.log_every,
+        "sample": config.train.sample_every,
+        "evaluate": config.evaluate.every,
+        "checkpoint": config.checkpoint.every,
+    }
+    return {name for name, n in every.items() if step == last or (n and step % n == 0)}
+
+
+def _line(state: TrainState, experiment: Experiment) -> dict[str, float]:
+    """The metrics since the last line, as means, and the schedules now."""
+    sums = jax.device_get(state.metrics)
+    means = {name: float(total / max(count, 1)) for name, (total, count) in sums.items()}
+    now = {name: float(f(state.images)) for name, f in experiment.schedules.items()}
+    return {"images": int(state.images), **means, **now}
+
+
+def _require_finite(state: TrainState, experiment: Experiment, folder: Path) -> None:
+    """Stops a run whose networks are lost.
+
+    Raises:
+      NonFinite: naming the first bad step and its phase.
+    """
+    step, phase = (int(x) for x in jax.device_get(state.first_bad))
+    if step < 0:
+        return
+    name = experiment.game.phases[phase].name
+    raise NonFinite(
+        f"a loss or a gradient of {name!r} was NaN or infinite at step {step + 1}; the last good "
+        f"checkpoint is kept in {folder / checkpoint.FOLDER}. The same command would meet it "
+        "again: a lower --config.optimizer.*.learning_rate, --config.precision=float32 or another "
+        "--config.loss.adversarial usually helps."
+    )
+
+
+def _announcement(config: ConfigDict, experiment: Experiment, state, update, began: float) -> str:
+    """What a start says: the work ahead, the devices, memory and disk."""
+    devices = experiment.mesh.devices.ravel()
+    weights = {
+        name: sum(x.size for x in jax.tree.leaves(params)) for name, params in state.params.items()
+    }
+    parts = [
+        f"{experiment.steps} steps of {config.data.batch_size} x {config.data.image_size} px",
+        f"{sum(weights.values()) / 1e6:.1f} M weights in {len(weights)} nets",
+        f"{len(devices)} of {len(jax.devices())} {devices[0].device_kind} devices"
+        if len(jax.devices()) > 1
+        else f"1 {devices[0].device_kind} device",
+        f"a checkpoint weighs {checkpoint.readable(checkpoint.size_on_disk(state))}",
+        f"compiled in {time.perf_counter() - began:.1f} s",
+    ]
+    memory = update.memory_analysis()
+    if memory is not None:
+        peak = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+        parts.insert(3, f"about {checkpoint.readable(peak)} of memory a device")
+    return ", ".join(parts)
+
+
+def _seconds_since_start() -> float:
+    """Seconds since this process began."""
+    return time.time() - psutil.Process().create_time()
+
+
+class _Clock:
+    """Time spent in steps, and in waiting for data, since the last reading."""
+
+    def __init__(self, batches: pipeline.Batches):
+        self._batches, self._busy, self._steps = batches, 0.0, 0
+        self._waited = batches.waited_seconds
+        self.go()
+
+    def go(self) -> None:
+        self._began = time.perf_counter()
+
+    def pause(self) -> None:
+        self._busy += time.perf_counter() - self._began
+
+    def tick(self) -> None:
+        self._steps += 1
+
+    def read(self, batch_size: int) -> dict[str, float]:
+        """Rates since the last reading; samples, scores and saves aren't counted."""
+        waited = self._batches.waited_seconds
+        line = {}
+        if self._steps:
+            line["images_per_second"] = self._steps * batch_size / self._busy
+            line["seconds_per_step"] = self._busy / self._steps
+            line["data_wait_share"] = (waited - self._waited) / self._busy
+        self._busy, self._steps, self._waited = 0.0, 0, waited
+        return line
+
+
+class _Bench:
+    """The test set, and what becomes of it."""
+
+    def __init__(self, config, experiment: Experiment, data: Dataset, folder: Path, logs: Logs):
+        self._config, self._experiment = config, experiment
+        self._folder, self._logs = folder, logs
+        self._tests = evaluators.read_tests(data, config.evaluate.num)
+        self._translate = evaluators.translator(experiment.game.sample)
+        self._scores: dict[str, float] = {}
+
+    def sample(self, state: TrainState, step: int) -> None:
+        """samples/step_N.png: a few test images, translated and brought back."""
+        weights = self._experiment.weights(state)
+        rows, labels, groups = evaluators.sample_grid(self._translate, weights, self._tests)
+        grid = pictures.grid(rows, labels, f"step {step}", groups)
+        self._logs.images(step, "samples", grid)
+
+    def evaluate(self, state: TrainState, step: int) -> dict[str, float]:
+        """The whole test set: scores.jsonl and test/index.html."""
+        weights = self._experiment.weights(state)
+        scores, sections = evaluators.evaluate(self._translate, weights, self._tests)
+        self._scores = scores
+        self._logs.scores(step, scores)
+        facts = {"step": step, **scores, "config": self._config.to_dict()}
+        if jax.process_index() == 0:
+            page(self._folder / "test" / "index.html", self._folder.name, sections, facts)
+        for line in evaluators.summary(scores):
+            self._logs.say(f"step {step}: {line}")
+        return scores
+
+    def summary(self) -> list[str]:
+        """What to read at the end of a run."""
+        pages = [self._folder / "test" / "index.html", self._folder / "samples"]
+        return [f"done; test images: {pages[0]}, samples: {pages[1]}"]

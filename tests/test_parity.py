@@ -1,0 +1,175 @@
+"""The training step against vectors that the published implementations computed.
+
+Every `.npz` in tests/golden, and in the folder that JAXGAN_GOLDEN names, is one test. What a file
+is shows in its arrays' names; sizes, widths, depth, norms and steps come from the arrays.
+Everything runs in float64: there a faithful step agrees over all steps, while in float32 Adam's
+division by tiny gradients makes any two implementations part.
+"""
+
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.games.unpaired import cyclegan
+from jaxgan.losses.adversarial import lsgan
+from jaxgan.models import published
+from jaxgan.models.patchgan import PatchDiscriminator, PixelDiscriminator
+from jaxgan.models.resnet import ResNetGenerator
+from jaxgan.optimizers import adam, constant
+from jaxgan.state import reset_metrics, split_variables
+from jaxgan.update import init_state, make_update
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden_files() -> list[Path]:
+    """The committed vectors and those of the folder JAXGAN_GOLDEN, sorted by name."""
+    extra = os.environ.get("JAXGAN_GOLDEN")
+    folders = [GOLDEN, *([Path(extra)] if extra else [])]
+    return [file for folder in folders for file in sorted(folder.glob("*.npz"))]
+
+
+def kind_of(names: list[str]) -> str:
+    """Which system a file's arrays belong to."""
+    if any(name.startswith("G_A/") for name in names):
+        return "cyclegan"
+    return "unknown"
+
+
+def relative(ours, theirs) -> float:
+    """Largest absolute error over the largest magnitude."""
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    assert ours.shape == theirs.shape
+    return float(np.max(np.abs(ours - theirs)) / np.max(np.abs(theirs)))
+
+
+def nhwc(images) -> np.ndarray:
+    return np.moveaxis(np.asarray(images), -3, -1)
+
+
+def nchw(images) -> np.ndarray:
+    return np.moveaxis(np.asarray(images), -1, -3)
+
+
+class CycleGAN:
+    """The networks and the training step that a file's arrays describe."""
+
+    # The published code names discriminators after the generator that they teach, and both
+    # generators' losses after themselves.
+    NETS = {
+        "generator_AtoB": "G_A",
+        "generator_BtoA": "G_B",
+        "discriminator_B": "D_A",
+        "discriminator_A": "D_B",
+    }
+    LOSSES = {
+        "generator_AtoB": "G_A",
+        "generator_BtoA": "G_B",
+        "cycle_A": "cycle_A",
+        "cycle_B": "cycle_B",
+        "identity_B": "idt_A",
+        "identity_A": "idt_B",
+        "discriminator_B": "D_A",
+        "discriminator_A": "D_B",
+    }
+
+    def __init__(self, arrays, dtype):
+        self.dtype = dtype
+        self.modules, variables = {}, {}
+        for ours, theirs in self.NETS.items():
+            prefix = theirs + "/"
+            weights = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            self.modules[ours], variables[ours] = self._net(ours, weights)
+        identity = 0.5 if np.any(arrays.get("losses/idt_A", 1)) else 0.0
+        game = cyclegan(self.modules, lsgan(), cycle=10.0, identity=identity, pool_size=0)
+        optimizers = {player: adam(player, 0.5, 0.999) for player in game.players}
+        schedules = {f"learning_rate/{player}": constant(2e-4) for player in game.players}
+        # [step, domain, n, c, h, w] -> per step {"A": [repeats, accumulate, n, h, w, c], ...}
+        self.batches = [
+            {domain: nhwc(step[i])[None, None] for i, domain in enumerate("AB")}
+            for step in arrays["batches"]
+        ]
+        args = (game, optimizers, schedules, None)
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self.batches[0])
+        state = init_state(*args, 0, shapes, dtype)
+        params, stats = split_variables(variables)
+        cast = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, dtype), tree)
+        self.state = state.replace(params=cast(params), stats=cast(stats))
+        self.update = jax.jit(make_update(*args, dtype=dtype))
+
+    def _net(self, name, weights):
+        types = {"dtype": self.dtype, "param_dtype": self.dtype}
+        if name.startswith("generator"):
+            kwargs, variables = published.resnet_generator_from_published(weights)
+            return ResNetGenerator(**kwargs, **types), variables
+        if any(key.startswith("net.") for key in weights):
+            kwargs, variables = published.pixel_discriminator_from_published(weights)
+            return PixelDiscriminator(**kwargs, **types), variables
+        kwargs, variables = published.patch_discriminator_from_published(weights)
+        return PatchDiscriminator(**kwargs, **types), variables
+
+    def run(self, name, images):
+        """A network in training mode on NHWC images in [-1, 1]; statistics are dropped."""
+        variables = self.state.variables(name)
+        kept = [key for key in variables if key != "params"]
+        output, _ = self.modules[name].apply(variables, images, train=True, mutable=kept)
+        return output
+
+    def losses(self, i) -> dict[str, float]:
+        """One training step; its losses by the published names."""
+        after = self.update(self.state, self.batches[i], None)
+        self.state = reset_metrics(after)
+        means = {name: total / count for name, (total, count) in after.metrics.items()}
+        return {theirs: means[ours] for ours, theirs in self.LOSSES.items() if ours in means}
+
+    def first(self, domain) -> jax.Array:
+        return jnp.asarray(self.batches[0][domain][0, 0], self.dtype) / 127.5 - 1
+
+
+def check_cyclegan(arrays):
+    ours = CycleGAN(arrays, jnp.float64)
+    fake_B = ours.run("generator_AtoB", ours.first("A"))
+    rec_A = ours.run("generator_BtoA", fake_B)
+    assert relative(nchw(fake_B), arrays["fake_B_before"]) < 1e-8
+    assert relative(nchw(rec_A), arrays["rec_A_before"]) < 1e-8
+
+    steps = [ours.losses(i) for i in range(len(ours.batches))]
+    compared = 0
+    for name in ours.LOSSES.values():
+        theirs = arrays[f"losses/{name}"]
+        if name in steps[0]:
+            assert relative([step[name] for step in steps], theirs) < 1e-9, name
+            compared += 1
+        else:
+            assert not np.any(theirs), name
+    assert compared >= 6
+    after = ours.run("generator_AtoB", ours.first("A"))
+    assert relative(nchw(after), arrays["fake_B_after"]) < 1e-8
+    if "D_A_after" in arrays:
+        logits = ours.run("discriminator_B", ours.first("B"))
+        assert relative(nchw(logits), arrays["D_A_after"]) < 1e-8
+
+
+CHECKS = {"cyclegan": check_cyclegan}
+
+
+@pytest.mark.parametrize("file", golden_files(), ids=lambda file: f"parity-{file.stem}")
+def test_golden(file, x64):
+    arrays = dict(np.load(file))
+    kind = kind_of(list(arrays))
+    if kind not in CHECKS:
+        pytest.skip(f"{file.stem}: vectors of a system that is not built yet")
+    CHECKS[kind](arrays)
+
+
+def test_first_step_in_float32():
+    """In float32 the first step's losses agree within 1e-5 relative."""
+    arrays = dict(np.load(GOLDEN / "cyclegan.npz"))
+    losses = CycleGAN(arrays, jnp.float32).losses(0)
+    assert len(losses) == 8
+    for name, value in losses.items():
+        assert abs(value / arrays[f"losses/{name}"][0] - 1) < 1e-5, name
