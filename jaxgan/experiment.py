@@ -71,7 +71,9 @@ class Experiment(NamedTuple):
         args = (self.game, self.optimizers, self.schedules, self.ema)
         shapes = jax.eval_shape(lambda: init_state(*args, 0, self.batch, self.dtype))
         place = replicated(self.mesh)
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes
+        )
 
     def update(self) -> Callable[[TrainState, Any, Any], TrainState]:
         """The uncompiled update of the whole game."""

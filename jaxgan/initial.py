@@ -32,9 +32,7 @@ def chosen_nets(init: ConfigDict, game: Game) -> list[str]:
     return nets
 
 
-def source(
-    init: ConfigDict, game: Game, folder: Path
-) -> tuple[dict[str, np.ndarray] | None, str]:
+def source(init: ConfigDict, game: Game, folder: Path) -> tuple[dict[str, np.ndarray] | None, str]:
     """What to start from, and its hash; in a folder that holds a run already, the hash alone.
 
     A begun run has taken what it needed: it goes on, even if the other one is gone by now.

@@ -7,10 +7,9 @@ from typing import Any
 
 import jax
 import numpy as np
-import psutil
 from ml_collections import ConfigDict
 
-from jaxgan import checkpoint, evaluators, initial, pictures
+from jaxgan import STARTED, checkpoint, evaluators, initial, pictures
 from jaxgan.data import pipeline
 from jaxgan.data.datasets import Dataset
 from jaxgan.errors import NonFinite
@@ -103,7 +102,8 @@ def train(
             logs.progress(step)
             if step == start + 1:
                 jax.block_until_ready(state)
-                logs.say(f"first step done {_seconds_since_start():.1f} s after the command")
+                seconds = time.perf_counter() - STARTED
+                logs.say(f"first step done {seconds:.1f} s after the command")
                 clock = _Clock(batches)
 
             stop, due = interrupts.requested is not None, _due(config, step, experiment.steps)
@@ -192,11 +192,6 @@ def _announcement(config: ConfigDict, experiment: Experiment, state, update, beg
         peak = memory.argument_size_in_bytes + memory.temp_size_in_bytes
         parts.insert(3, f"about {checkpoint.readable(peak)} of memory a device")
     return ", ".join(parts)
-
-
-def _seconds_since_start() -> float:
-    """Seconds since this process began."""
-    return time.time() - psutil.Process().create_time()
 
 
 class _Clock:

@@ -246,6 +246,4 @@ def _lazily(phase: Phase, play, state, batch, handoff, context):
         return state, _added(zero, metrics)
 
     zero = {name: jax.tree.map(jnp.zeros_like, state.metrics[name]) for name in phase.metrics}
-    return jax.lax.cond(
-        context.step % phase.every == 0, played, lambda state: (state, zero), state
-    )
+    return jax.lax.cond(context.step % phase.every == 0, played, lambda state: (state, zero), state)

@@ -124,7 +124,9 @@ def cyclegan(
 
     modules = dict(nets)
     pools = ("pool_A", "pool_B") if pool_size else ()
-    losses = (*GENERATORS, "cycle_A", "cycle_B", *(("identity_A", "identity_B") if identity else ()))
+    losses = (*GENERATORS, "cycle_A", "cycle_B")
+    if identity:
+        losses += ("identity_A", "identity_B")
     moves = [
         # The published discriminators' batch statistics move when the generators play, too.
         Phase("generators", "generators", generators, losses, stats=DISCRIMINATORS),

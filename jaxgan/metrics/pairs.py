@@ -38,7 +38,5 @@ def affine_psnr(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
     source = np.concatenate([source, np.ones((len(source), 1))], 1)
     target = truth.astype(np.float64).reshape(-1, truth.shape[-1])
     # Normal equations: as many rows as there are pixels, and only C + 1 columns.
-    weights = np.linalg.solve(
-        source.T @ source + 1e-9 * np.eye(source.shape[1]), source.T @ target
-    )
+    weights = np.linalg.solve(source.T @ source + 1e-9 * np.eye(source.shape[1]), source.T @ target)
     return psnr(np.clip(source @ weights, -1, 1).reshape(truth.shape), truth)
