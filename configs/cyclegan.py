@@ -69,6 +69,7 @@ def get_config(presets: str = "") -> ConfigDict:
     c.model.remat = False
     c.model.convolution = "auto"  # or canonical, xla
     c.model.generator = ConfigDict()
+    c.model.generator.kind = "resnet"
     c.model.generator.width = 32
     c.model.generator.blocks = 6
     c.model.generator.padding = "reflect"  # or zero

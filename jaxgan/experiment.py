@@ -4,16 +4,18 @@ Names in a config select functions from the tables below; an unknown name, a val
 or networks that can't take the images raise a `UserError` before anything is written.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from jaxgan import optimizers
-from jaxgan.commandline import flat, nearest
+from jaxgan.commandline import nearest
 from jaxgan.data import datasets
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
@@ -24,7 +26,6 @@ from jaxgan.sharding import choose_devices, make_mesh, replicated
 from jaxgan.state import Ema, TrainState
 from jaxgan.update import Optimizer, Schedules, init_state, make_update
 
-PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 ADVERSARIAL = {
     "lsgan": adversarial.lsgan,
     "bce": adversarial.bce,
@@ -84,41 +85,6 @@ class Experiment(NamedTuple):
         return {name: state.ema.get(name, state.variables(name)) for name in self.game.nets}
 
 
-def resolve(config: ConfigDict, overrides: Mapping[str, Any] = ()) -> ConfigDict:
-    """Checks a config's values and settles steps against epochs.
-
-    Where the command line gives one of `train.steps` and `train.epochs`, the other is set to 0.
-
-    Raises:
-      UserError: for a value that is out of range or unknown.
-    """
-    given = [name for name in ("train.steps", "train.epochs") if dict(overrides).get(name)]
-    if len(given) == 1:
-        config.train["epochs" if given == ["train.steps"] else "steps"] = 0
-    if bool(config.train.steps) == bool(config.train.epochs):
-        raise UserError(
-            f"train.steps={config.train.steps} and train.epochs={config.train.epochs:g}: "
-            "set one of them, and the other to 0"
-        )
-    for field, (check, wanted) in RANGES.items():
-        value = flat(config).get(field)
-        if value is not None and not check(value):
-            raise UserError(f"--config.{field}={value} doesn't fit: it takes {wanted}")
-    if config.data.batch_size % config.train.accumulate:
-        raise UserError(
-            f"data.batch_size={config.data.batch_size} can't be cut into "
-            f"train.accumulate={config.train.accumulate} equal parts; make it a multiple"
-        )
-    if not config.data.load_size:
-        config.data.load_size = datasets.default_load_size(config.data)
-    if config.data.load_size < config.data.image_size:
-        raise UserError(
-            f"data.load_size={config.data.load_size} is smaller than "
-            f"data.image_size={config.data.image_size}, which is cut from it; leave it at 0"
-        )
-    return config
-
-
 def build(config: ConfigDict, larger_domain: int) -> Experiment:
     """Everything but data and folder.
 
@@ -127,40 +93,56 @@ def build(config: ConfigDict, larger_domain: int) -> Experiment:
       larger_domain: images in the larger training domain; an epoch is a pass over it.
 
     Raises:
-      UserError: for networks that can't take the images, or devices that don't divide a batch.
+      UserError: for an unknown name, networks that can't take the images, or devices that don't
+        divide a batch.
     """
     steps = total_steps(config, larger_domain)
     micro = config.data.batch_size // config.train.accumulate
     size, channels = config.data.image_size, config.data.channels
     shape = (1, config.train.accumulate, micro, size, size, channels)
     images = jax.ShapeDtypeStruct(shape, jnp.uint8)
-    schedules = {}
-    players = {"generators": config.optimizer.generator}
-    players["discriminators"] = config.optimizer.discriminator
-    for player, c in players.items():
-        schedules[f"learning_rate/{player}"] = schedule(c, steps * config.data.batch_size)
-    ema = None
-    if config.ema.half_life:
-        ema = Ema(GENERATORS, float(config.ema.half_life), float(config.ema.ramp))
+    game = choose("game", config.game, GAMES)(config)
+    # The fields are named after one player of a kind: optimizer.generator, of the generators.
+    players = {player: config.optimizer[player.removesuffix("s")] for player in game.players}
+    averaged = [net for net in game.nets if net.startswith("generator")]
+    ema = Ema(tuple(averaged), float(config.ema.half_life), float(config.ema.ramp))
     lengthens = all(c.schedule == "constant" for c in players.values())
     return Experiment(
-        game=cyclegan(
-            networks(config),
-            choose("loss.adversarial", config.loss.adversarial, ADVERSARIAL)(),
-            cycle=config.loss.cycle,
-            identity=config.loss.identity,
-            pool_size=config.pool.size,
-            first=config.train.first,
-        ),
+        game=game,
         optimizers={player: optimizer(player, c) for player, c in players.items()},
-        schedules=schedules,
-        ema=ema,
+        schedules={
+            f"learning_rate/{player}": schedule(player, c, steps * config.data.batch_size)
+            for player, c in players.items()
+        },
+        ema=ema if config.ema.half_life else None,
         dtype=jnp.float64 if config.precision == "float64" else jnp.float32,
         mesh=make_mesh(choose_devices(config.devices, micro)),
         steps=steps,
         batch={"A": images, "B": images},
         free_fields=FREE_FIELDS,
         growing_fields=("train.steps", "train.epochs") if lengthens else (),
+    )
+
+
+def open_data(config: ConfigDict) -> datasets.Dataset:
+    """The data set that a config names.
+
+    Raises:
+      UserError: where it isn't there, or isn't what it should be.
+    """
+    return choose("data.name", config.data.name, datasets.DATASETS)(config.data)
+
+
+def unpaired(config: ConfigDict) -> Game:
+    """CycleGAN with the config's networks and losses."""
+    generator, discriminator = networks(config)
+    return cyclegan(
+        dict.fromkeys(GENERATORS, generator) | dict.fromkeys(DISCRIMINATORS, discriminator),
+        choose("loss.adversarial", config.loss.adversarial, ADVERSARIAL)(),
+        cycle=config.loss.cycle,
+        identity=config.loss.identity,
+        pool_size=config.pool.size,
+        first=config.train.first,
     )
 
 
@@ -171,57 +153,73 @@ def total_steps(config: ConfigDict, larger_domain: int) -> int:
     return max(1, round(config.train.epochs * larger_domain / config.data.batch_size))
 
 
-def networks(config: ConfigDict) -> dict[str, Any]:
-    """Two generators and two discriminators.
+def networks(config: ConfigDict) -> tuple[nn.Module, nn.Module]:
+    """The generator and the discriminator that a config describes.
 
     Raises:
       UserError: where the images are too small or of a size that the generator can't take.
     """
-    compute = PRECISIONS[config.precision]
+    compute = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
+    compute = compute[config.precision]
     types = {
         "dtype": compute,
         "param_dtype": jnp.float64 if compute == jnp.float64 else jnp.float32,
         "path": config.model.convolution,
     }
-    g, d, size = config.model.generator, config.model.discriminator, config.data.image_size
+    g, d = config.model.generator, config.model.discriminator
+    generator = choose("model.generator.kind", g.kind, GENERATOR_KINDS)
+    discriminator = choose("model.discriminator.kind", d.kind, DISCRIMINATOR_KINDS)
+    return generator(config, types), discriminator(config, types)
+
+
+def resnet_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
+    """The ResNet generator of a config; `types` are its dtype fields."""
+    g, size = config.model.generator, config.data.image_size
     smallest = resnet.smallest_image(g.padding, g.norm)
-    if size % 4 or size < smallest:
+    if size % resnet.MULTIPLE or size < smallest:
+        fits = max(smallest, round(size / resnet.MULTIPLE) * resnet.MULTIPLE)
         raise UserError(
-            f"data.image_size={size} doesn't fit the generator, which takes multiples of 4 from "
-            f"{smallest} on; try --config.data.image_size={max(smallest, round(size / 4) * 4)}"
+            f"data.image_size={size} doesn't fit the generator, which takes multiples of "
+            f"{resnet.MULTIPLE} from {smallest} on; try --config.data.image_size={fits}"
         )
-    pixel = d.kind == "pixel"
-    smallest = patchgan.smallest_pixel_image(d.norm) if pixel else patchgan.smallest_image(d.layers)
+    return resnet.ResNetGenerator(
+        channels=config.data.channels,
+        width=g.width,
+        blocks=g.blocks,
+        padding=g.padding,
+        norm=g.norm,
+        dropout=g.dropout,
+        remat=config.model.remat,
+        **types,
+    )
+
+
+def patch_discriminator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
+    """The PatchGAN of a config."""
+    d, size = config.model.discriminator, config.data.image_size
+    smallest = patchgan.smallest_image(d.layers)
     if size < smallest:
         raise UserError(
             f"data.image_size={size} is too small for a discriminator of {d.layers} layers, which "
             f"takes {smallest} or more; lower --config.model.discriminator.layers"
         )
-    generator = resnet.ResNetGenerator(
-        config.data.channels,
-        g.width,
-        g.blocks,
-        g.padding,
-        g.norm,
-        g.dropout,
-        config.model.remat,
-        **types,
-    )
-    if pixel:
-        discriminator = patchgan.PixelDiscriminator(d.width, d.norm, **types)
-    else:
-        discriminator = patchgan.PatchDiscriminator(d.width, d.layers, d.norm, **types)
-    return dict.fromkeys(GENERATORS, generator) | dict.fromkeys(DISCRIMINATORS, discriminator)
+    return patchgan.PatchDiscriminator(width=d.width, layers=d.layers, norm=d.norm, **types)
 
 
-def schedule(c: ConfigDict, images: int) -> optimizers.Schedule:
+def pixel_discriminator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
+    """The 1 x 1 discriminator of a config."""
+    d = config.model.discriminator
+    return patchgan.PixelDiscriminator(width=d.width, norm=d.norm, **types)
+
+
+def schedule(player: str, c: ConfigDict, images: int) -> optimizers.Schedule:
     """A player's learning rate over the run's images."""
     tables = {
         "constant": lambda: optimizers.constant(c.learning_rate),
         "linear": lambda: optimizers.linear_decay(c.learning_rate, images / 2, images),
         "cosine": lambda: optimizers.cosine(c.learning_rate, images),
     }
-    return choose("optimizer.*.schedule", c.schedule, tables)()
+    return choose(f"optimizer.{player.removesuffix('s')}.schedule", c.schedule, tables)()
 
 
 def optimizer(player: str, c: ConfigDict) -> Optimizer:
@@ -231,83 +229,29 @@ def optimizer(player: str, c: ConfigDict) -> Optimizer:
         "sgd": lambda: optimizers.sgd(player, c.b1),
         "rmsprop": lambda: optimizers.rmsprop(player, c.b2),
     }
-    return choose("optimizer.*.name", c.name, tables)()
+    return choose(f"optimizer.{player.removesuffix('s')}.name", c.name, tables)()
 
 
 def choose(field: str, name: str, table: Mapping[str, Any]) -> Any:
-    """table[name].
+    """`table[name]`; or, for a name like `module:function`, that function of the user's own.
 
     Raises:
-      UserError: naming the nearest.
+      UserError: for an unknown name, with the nearest, or a module that can't be imported.
     """
+    if ":" in name:
+        module, _, function = name.partition(":")
+        try:
+            return getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"{field}={name!r} can't be imported ({error}); run from the folder that holds "
+                f"{module.split('.')[0]}.py"
+            ) from None
     if name not in table:
         raise UserError(f"{field}={name!r} is unknown: {nearest(name, list(table))}")
     return table[name]
 
 
-def _among(*words: str):
-    return (lambda value: value in words), "one of " + ", ".join(words)
-
-
-def _at_least(low: float):
-    return (lambda value: low <= value < float("inf")), f"{low:g} or more"
-
-
-def _between(low: float, high: float):
-    return (lambda value: low <= value < high), f"at least {low:g} and less than {high:g}"
-
-
-def _devices(value) -> bool:
-    return value == "auto" or (str(value).isdigit() and int(value) > 0)
-
-
-RANGES = {
-    "game": _among("cyclegan"),
-    "precision": _among(*PRECISIONS),
-    "devices": (_devices, "auto or a number of devices"),
-    "seed": _between(0, 2**31),
-    "train.steps": _at_least(0),
-    "train.epochs": _at_least(0),
-    "train.accumulate": _at_least(1),
-    "train.first": _among("generators", "discriminators"),
-    "train.log_every": _at_least(1),
-    "train.sample_every": _at_least(0),
-    "data.name": _among(*datasets.NAMES),
-    "data.batch_size": _at_least(1),
-    "data.image_size": _at_least(4),
-    "data.load_size": _at_least(0),
-    "data.channels": ((lambda value: value in (1, 3)), "1 (grey) or 3 (colour)"),
-    "data.count": _at_least(1),
-    "data.world": _at_least(0),
-    "model.convolution": _among("auto", "canonical", "xla"),
-    "model.generator.width": _at_least(1),
-    "model.generator.blocks": _at_least(1),
-    "model.generator.padding": _among("reflect", "zero"),
-    "model.generator.norm": _among("instance", "batch", "none"),
-    "model.generator.dropout": _between(0, 1),
-    "model.discriminator.kind": _among("patch", "pixel"),
-    "model.discriminator.width": _at_least(1),
-    "model.discriminator.layers": ((lambda value: 1 <= value <= 5), "1 to 5"),
-    "model.discriminator.norm": _among("instance", "batch", "none"),
-    "loss.adversarial": _among(*ADVERSARIAL),
-    "loss.cycle": _at_least(0),
-    "loss.identity": _at_least(0),
-    "pool.size": _at_least(0),
-    "ema.half_life": _at_least(0),
-    "ema.ramp": _at_least(0),
-    **{
-        f"optimizer.{player}.{field}": rule
-        for player in ("generator", "discriminator")
-        for field, rule in {
-            "name": _among("adam", "sgd", "rmsprop"),
-            "learning_rate": _at_least(0),
-            "b1": _between(0, 1),
-            "b2": _between(0, 1),
-            "schedule": _among("constant", "linear", "cosine"),
-        }.items()
-    },
-    "checkpoint.every": _at_least(1),
-    "checkpoint.keep": _at_least(1),
-    "evaluate.every": _at_least(0),
-    "evaluate.num": _at_least(0),
-}
+GAMES = {"cyclegan": unpaired}
+GENERATOR_KINDS = {"resnet": resnet_generator}
+DISCRIMINATOR_KINDS = {"patch": patch_discriminator, "pixel": pixel_discriminator}

@@ -26,16 +26,15 @@ def _main(argv: Sequence[str]) -> int:
         return 0
     command = commandline.parse(argv, {"workdir": ""}, "python -m jaxgan.main")
     # Before anything asks JAX for a device, and after the command line was found to be sound.
-    from jaxgan import checkpoint, evaluators, experiment, initial, machine, train, workdir
-    from jaxgan.data import datasets
+    from jaxgan import checkpoint, evaluators, experiment, fields, initial, machine, train, workdir
 
-    config = experiment.resolve(command.config, command.overrides)
+    config = fields.resolve(command.config, command.overrides)
     evaluators.best_mode(config.checkpoint.best)
     machine.prepare(config.precision, config.deterministic)
     folder = workdir.resolve(command.flags["workdir"] or default_workdir(command))
     typed = ["python", "-m", "jaxgan.main", *argv]
 
-    data = datasets.open_dataset(config.data)
+    data = experiment.open_data(config)
     sizes = {"train_A": len(data.train_A), "train_B": len(data.train_B)}
     built = experiment.build(config, max(sizes.values()))
     record = {**config.to_dict(), "found": sizes}

@@ -55,32 +55,33 @@ def nchw(images) -> np.ndarray:
     return np.moveaxis(np.asarray(images), -1, -3)
 
 
+# The published code names discriminators after the generator that they teach, and both
+# generators' losses after themselves.
+NETS = {
+    "generator_AtoB": "G_A",
+    "generator_BtoA": "G_B",
+    "discriminator_B": "D_A",
+    "discriminator_A": "D_B",
+}
+LOSSES = {
+    "generator_AtoB": "G_A",
+    "generator_BtoA": "G_B",
+    "cycle_A": "cycle_A",
+    "cycle_B": "cycle_B",
+    "identity_B": "idt_A",
+    "identity_A": "idt_B",
+    "discriminator_B": "D_A",
+    "discriminator_A": "D_B",
+}
+
+
 class CycleGAN:
     """The networks and the training step that a file's arrays describe."""
-
-    # The published code names discriminators after the generator that they teach, and both
-    # generators' losses after themselves.
-    NETS = {
-        "generator_AtoB": "G_A",
-        "generator_BtoA": "G_B",
-        "discriminator_B": "D_A",
-        "discriminator_A": "D_B",
-    }
-    LOSSES = {
-        "generator_AtoB": "G_A",
-        "generator_BtoA": "G_B",
-        "cycle_A": "cycle_A",
-        "cycle_B": "cycle_B",
-        "identity_B": "idt_A",
-        "identity_A": "idt_B",
-        "discriminator_B": "D_A",
-        "discriminator_A": "D_B",
-    }
 
     def __init__(self, arrays, dtype):
         self.dtype = dtype
         self.modules, variables = {}, {}
-        for ours, theirs in self.NETS.items():
+        for ours, theirs in NETS.items():
             prefix = theirs + "/"
             weights = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
             self.modules[ours], variables[ours] = self._net(ours, weights)
@@ -97,8 +98,8 @@ class CycleGAN:
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self.batches[0])
         state = init_state(*args, 0, shapes, dtype)
         params, stats = split_variables(variables)
-        cast = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, dtype), tree)
-        self.state = state.replace(params=cast(params), stats=cast(stats))
+        params, stats = jax.tree.map(lambda x: jnp.asarray(x, dtype), (params, stats))
+        self.state = state.replace(params=params, stats=stats)
         self.update = jax.jit(make_update(*args, dtype=dtype))
 
     def _net(self, name, weights):
@@ -124,7 +125,7 @@ class CycleGAN:
         after = self.update(self.state, self.batches[i], None)
         self.state = reset_metrics(after)
         means = {name: total / count for name, (total, count) in after.metrics.items()}
-        return {theirs: means[ours] for ours, theirs in self.LOSSES.items() if ours in means}
+        return {theirs: means[ours] for ours, theirs in LOSSES.items() if ours in means}
 
     def first(self, domain) -> jax.Array:
         return jnp.asarray(self.batches[0][domain][0, 0], self.dtype) / 127.5 - 1
@@ -139,7 +140,7 @@ def check_cyclegan(arrays):
 
     steps = [ours.losses(i) for i in range(len(ours.batches))]
     compared = 0
-    for name in ours.LOSSES.values():
+    for name in LOSSES.values():
         theirs = arrays[f"losses/{name}"]
         if name in steps[0]:
             assert relative([step[name] for step in steps], theirs) < 1e-9, name

@@ -8,7 +8,6 @@ from jaxgan.data import sources
 from jaxgan.data.scenes import Scenes
 from jaxgan.data.sources import Source
 
-NAMES = ("scenes", "folder")
 TEST_SCENES = 64
 
 
@@ -35,14 +34,12 @@ def default_load_size(data: ConfigDict) -> int:
     return data.image_size if data.name == "scenes" else round(data.image_size * 286 / 256)
 
 
-def open_dataset(data: ConfigDict) -> Dataset:
-    """Opens the data that a config names.
+def folder(data: ConfigDict) -> Dataset:
+    """A folder with trainA, trainB and perhaps testA, testB at `data.path`.
 
     Raises:
       UserError: where it isn't there, or isn't what it should be.
     """
-    if data.name == "scenes":
-        return scenes(data.image_size, data.count, data.world)
     opened = sources.open_unpaired_folder(
         data.path, data.channels, image_size=data.image_size, load_size=data.load_size
     )
@@ -50,18 +47,21 @@ def open_dataset(data: ConfigDict) -> Dataset:
     return Dataset(*four, paired=False, notes=tuple(opened.notes))
 
 
-def scenes(size: int, count: int, world: int) -> Dataset:
-    """The built-in world: A is summer, B is winter.
+def scenes(data: ConfigDict) -> Dataset:
+    """The built-in world: A is summer, B is winter, `data.count` scenes in each.
 
     No scene is in both training domains or in the test set; the test set has each of its scenes
     in both seasons, which is the truth that translations are scored by.
     """
-    first = {"train_A": 0, "train_B": count, "test": 2 * count}
+    size, count, world = data.image_size, data.count, data.world
     four = (
-        Scenes("summer", size, first["train_A"], count, world),
-        Scenes("winter", size, first["train_B"], count, world),
-        Scenes("summer", size, first["test"], TEST_SCENES, world),
-        Scenes("winter", size, first["test"], TEST_SCENES, world),
+        Scenes("summer", size, 0, count, world),
+        Scenes("winter", size, count, count, world),
+        Scenes("summer", size, 2 * count, TEST_SCENES, world),
+        Scenes("winter", size, 2 * count, TEST_SCENES, world),
     )
     cached = (sources.Cached(source) for source in four)
     return Dataset(*cached, paired=True, notes=())
+
+
+DATASETS = {"scenes": scenes, "folder": folder}

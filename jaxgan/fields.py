@@ -1,0 +1,107 @@
+"""What the fields of a config may hold, checked before anything is built or written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxgan.commandline import flat
+from jaxgan.data import datasets
+from jaxgan.errors import UserError
+
+
+def resolve(config: ConfigDict, overrides: Mapping[str, Any] = ()) -> ConfigDict:
+    """Checks a config's values and settles steps against epochs.
+
+    Where the command line gives one of `train.steps` and `train.epochs`, the other is set to 0.
+
+    Raises:
+      UserError: for a value that is out of range or unknown.
+    """
+    given = [name for name in ("train.steps", "train.epochs") if dict(overrides).get(name)]
+    if len(given) == 1:
+        config.train["epochs" if given == ["train.steps"] else "steps"] = 0
+    if bool(config.train.steps) == bool(config.train.epochs):
+        raise UserError(
+            f"train.steps={config.train.steps} and train.epochs={config.train.epochs:g}: "
+            "set one of them, and the other to 0"
+        )
+    for field, (check, wanted) in RANGES.items():
+        value = flat(config).get(field)
+        if value is not None and not check(value):
+            raise UserError(f"--config.{field}={value} doesn't fit: it takes {wanted}")
+    if config.data.batch_size % config.train.accumulate:
+        raise UserError(
+            f"data.batch_size={config.data.batch_size} can't be cut into "
+            f"train.accumulate={config.train.accumulate} equal parts; make it a multiple"
+        )
+    if not config.data.load_size:
+        config.data.load_size = datasets.default_load_size(config.data)
+    if config.data.load_size < config.data.image_size:
+        raise UserError(
+            f"data.load_size={config.data.load_size} is smaller than "
+            f"data.image_size={config.data.image_size}, which is cut from it; leave it at 0"
+        )
+    return config
+
+
+def _among(*words: str):
+    return (lambda value: value in words), "one of " + ", ".join(words)
+
+
+def _at_least(low: float):
+    return (lambda value: low <= value < float("inf")), f"{low:g} or more"
+
+
+def _between(low: float, high: float):
+    return (lambda value: low <= value < high), f"at least {low:g} and less than {high:g}"
+
+
+def _devices(value) -> bool:
+    return value == "auto" or (str(value).isdigit() and int(value) > 0)
+
+
+RANGES = {
+    "precision": _among("float32", "bfloat16", "float64"),
+    "devices": (_devices, "auto or a number of devices"),
+    "seed": _between(0, 2**31),
+    "train.steps": _at_least(0),
+    "train.epochs": _at_least(0),
+    "train.accumulate": _at_least(1),
+    "train.first": _among("generators", "discriminators"),
+    "train.log_every": _at_least(1),
+    "train.sample_every": _at_least(0),
+    "data.batch_size": _at_least(1),
+    "data.image_size": _at_least(4),
+    "data.load_size": _at_least(0),
+    "data.channels": ((lambda value: value in (1, 3)), "1 (grey) or 3 (colour)"),
+    "data.count": _at_least(1),
+    "data.world": _at_least(0),
+    "model.convolution": _among("auto", "canonical", "xla"),
+    "model.generator.width": _at_least(1),
+    "model.generator.blocks": _at_least(1),
+    "model.generator.padding": _among("reflect", "zero"),
+    "model.generator.norm": _among("instance", "batch", "none"),
+    "model.generator.dropout": _between(0, 1),
+    "model.discriminator.width": _at_least(1),
+    "model.discriminator.layers": ((lambda value: 1 <= value <= 5), "1 to 5"),
+    "model.discriminator.norm": _among("instance", "batch", "none"),
+    "loss.cycle": _at_least(0),
+    "loss.identity": _at_least(0),
+    "pool.size": _at_least(0),
+    "ema.half_life": _at_least(0),
+    "ema.ramp": _at_least(0),
+    **{
+        f"optimizer.{player}.{field}": rule
+        for player in ("generator", "discriminator")
+        for field, rule in {
+            "learning_rate": _at_least(0),
+            "b1": _between(0, 1),
+            "b2": _between(0, 1),
+        }.items()
+    },
+    "checkpoint.every": _at_least(1),
+    "checkpoint.keep": _at_least(1),
+    "evaluate.every": _at_least(0),
+    "evaluate.num": _at_least(0),
+}
