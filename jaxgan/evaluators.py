@@ -31,10 +31,10 @@ class Domain(NamedTuple):
 
 
 class Translations(NamedTuple):
-    """What a test set became: [N, H, W, C] in [-1, 1]."""
+    """What a test set became: [N, H, W, C] in [-1, 1]; `rec` is None in games without a way back."""
 
     fake: np.ndarray
-    rec: np.ndarray
+    rec: np.ndarray | None
 
 
 def read_tests(data: Dataset, num: int) -> dict[str, Domain]:
@@ -58,23 +58,28 @@ def _names(source: Source, num: int) -> list[str]:
 
 
 def translator(sample: Callable[..., Mapping[str, jax.Array]]):
-    """`(weights, domain) -> Translations` by a game's `sample`, compiled once per direction."""
+    """`(weights, domain) -> Translations` by a game's `sample`, compiled once per direction.
+
+    It gives None for a direction in which the game doesn't translate.
+    """
 
     @jax.jit
     def made(weights, batch):
         batch = {name: x.astype(jnp.float32) / 127.5 - 1 for name, x in batch.items()}
         return sample(weights, batch)
 
-    def translate(weights: Any, domain: Domain, count: int | None = None) -> Translations:
+    def translate(weights: Any, domain: Domain, count: int | None = None) -> Translations | None:
         images = domain.images[:count]
-        fakes, recs = [], []
+        parts: dict[str, list[np.ndarray]] = {}
         for start in range(0, len(images), BATCH):
             part = images[start : start + BATCH]
             fill = np.repeat(part[-1:], BATCH - len(part), 0)
             output = made(weights, {domain.source: np.concatenate([part, fill])})
-            fakes.append(np.asarray(output[f"fake_{domain.target}"], np.float32)[: len(part)])
-            recs.append(np.asarray(output[f"rec_{domain.source}"], np.float32)[: len(part)])
-        return Translations(np.concatenate(fakes), np.concatenate(recs))
+            for name, value in output.items():
+                parts.setdefault(name, []).append(np.asarray(value, np.float32)[: len(part)])
+        whole = {name: np.concatenate(values) for name, values in parts.items()}
+        fake = whole.get(f"fake_{domain.target}")
+        return None if fake is None else Translations(fake, whole.get(f"rec_{domain.source}"))
 
     return translate
 
@@ -91,7 +96,9 @@ def score(domain: Domain, made: Translations) -> dict[str, np.ndarray]:
     map that could be fitted with knowledge of the truth. Without: the cycle's L1.
     """
     images = unit(domain.images)
-    scores = {"cycle_l1": pairs.l1(made.rec, images)}
+    scores = {}
+    if made.rec is not None:
+        scores["cycle_l1"] = pairs.l1(made.rec, images)
     if domain.truth is not None:
         truth = unit(domain.truth)
         scores["psnr"] = pairs.psnr(np.clip(made.fake, -1, 1), truth)
@@ -109,6 +116,8 @@ def evaluate(translate, weights: Any, tests: Mapping[str, Domain]):
     means, sections = {}, []
     for direction, domain in tests.items():
         made = translate(weights, domain)
+        if made is None:
+            continue
         scores = score(domain, made)
         means |= {f"{name}_{direction}": float(np.mean(v)) for name, v in scores.items()}
         sections.append(_section(direction, domain, made, scores))
@@ -127,7 +136,7 @@ def summary(scores: Mapping[str, float]) -> list[str]:
                 f"{arrow} PSNR {here['psnr']:.2f} dB, {gain:+.2f} over the untranslated input "
                 f"({here['psnr_input']:.2f}); the best affine colour map {here['psnr_affine']:.2f}"
             )
-        else:
+        elif "cycle_l1" in here:
             lines.append(f"{arrow} → {arrow[0]} L1 of the cycle {here['cycle_l1']:.4f}")
     return lines
 
@@ -150,7 +159,8 @@ def _section(direction: str, domain: Domain, made: Translations, scores) -> Sect
         images = {"input": domain.images[i], "translation": made.fake[i]}
         if domain.truth is not None:
             images["truth"] = domain.truth[i]
-        images["reconstruction"] = made.rec[i]
+        if made.rec is not None:
+            images["reconstruction"] = made.rec[i]
         shown = {n: float(v[i]) for n, v in scores.items() if n != "psnr_affine"}
         rows.append(Row(name, images, shown))
     return Section(f"{domain.source} → {domain.target}", rows)
@@ -161,10 +171,13 @@ def sample_grid(translate, weights: Any, tests: Mapping[str, Domain], count: int
     rows, labels, groups = [[] for _ in range(count)], [], []
     for domain in tests.values():
         made = translate(weights, domain, count)
-        for i in range(min(count, len(made.fake))):
-            rows[i] += [domain.images[i], made.fake[i], made.rec[i]]
-        for row in rows[len(made.fake) :]:
-            row += [None] * 3
-        labels += ["input", "translation", "reconstruction"]
-        groups.append((f"{domain.source} → {domain.target}", 3))
+        if made is None:
+            continue
+        columns = {"input": domain.images[:count], "translation": made.fake}
+        if made.rec is not None:
+            columns["reconstruction"] = made.rec
+        for i, row in enumerate(rows):
+            row += [images[i] if i < len(images) else None for images in columns.values()]
+        labels += columns
+        groups.append((f"{domain.source} → {domain.target}", len(columns)))
     return [row for row in rows if any(x is not None for x in row)], labels, groups
