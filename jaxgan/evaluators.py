@@ -31,7 +31,7 @@ class Domain(NamedTuple):
 
 
 class Translations(NamedTuple):
-    """What a test set became: [N, H, W, C] in [-1, 1]; `rec` is None in games without a way back."""
+    """What a test set became: [N, H, W, C] in [-1, 1]; `rec` is None where there is no way back."""
 
     fake: np.ndarray
     rec: np.ndarray | None
