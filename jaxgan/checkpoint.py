@@ -298,9 +298,17 @@ class Checkpoints:
             return [step]
         self._directory.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
-        if shutil.disk_usage(self._directory).free < self._saving_bytes:
+        if not self._has_room() and "_manager" not in self.__dict__:
+            # Where `keep` was lowered, those that the next save would delete anyway.
+            kept = {*self._find_whole()[-self._keep :], *self._find_best()}
+            for old in set(self._found()) - kept:
+                shutil.rmtree(self._directory / str(old), ignore_errors=True)
+        if not self._has_room():
             raise UserError(self._no_space(step))
         return []
+
+    def _has_room(self) -> bool:
+        return shutil.disk_usage(self._directory).free >= self._saving_bytes
 
     def _find_whole(self) -> list[int]:
         return [step for step in self._found() if self._damage(step) is None]

@@ -1,21 +1,27 @@
-"""What a user types: `--config=FILE[:PRESETS] --config.FIELD=VALUE ... --workdir=FOLDER`.
+"""What a user types: `--config=FILE[:PRESETS] --config.FIELD=VALUE ... --FLAG=VALUE`.
 
-ml_collections does the parsing; this file turns each mistake into a `UserError` of one or two
-sentences and runs a command so that mistakes end with exit code 2 and no traceback.
+Each mistake becomes a `UserError` of one or two sentences, and `run` turns that into exit code 2
+without a traceback.
 """
 
+import contextlib
 import difflib
 import importlib.util
 import inspect
+import math
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from jaxgan.errors import NonFinite, UserError
+
+HELP = {"--help", "-help", "-h", "--helpfull"}
+KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a word"}
 
 
 class Command(NamedTuple):
@@ -25,7 +31,7 @@ class Command(NamedTuple):
       config: presets and overrides applied.
       name: the config file's stem.
       presets: in the order given.
-      overrides: dotted field -> value, as typed on the command line.
+      overrides: dotted field -> value, as given on the command line.
       flags: the other flags by name.
       argv: as typed.
     """
@@ -39,7 +45,7 @@ class Command(NamedTuple):
 
 
 def nearest(word: str, among: Sequence[str]) -> str:
-    """`; did you mean X?` or the list of what there is, to end a message with."""
+    """`did you mean X?`, or the list of what there is, to end a message with."""
     close = difflib.get_close_matches(word, list(among), n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]!r}?"
@@ -54,13 +60,16 @@ def select_presets(text: str | None, presets: dict[str, Callable[[ConfigDict], N
     """
     for name in filter(None, (text or "").split(",")):
         if name not in presets:
-            raise UserError(f"unknown preset {name!r}: {nearest(name, list(presets))}")
+            raise UserError(f"the config has no preset {name!r}; {nearest(name, list(presets))}")
         presets[name](config)
     return config
 
 
-def parse(argv: Sequence[str], defaults: dict[str, Any], command: str) -> Command:
+def parse(argv: Sequence[str], defaults: Mapping[str, Any], command: str) -> Command:
     """Parses a command line that has a `--config`.
+
+    A value follows `=` or is the next word. `--FLAG` alone sets a true-or-false one, `--noFLAG`
+    clears it. Of a field given twice the last value counts.
 
     Args:
       argv: without the program's name.
@@ -70,32 +79,23 @@ def parse(argv: Sequence[str], defaults: dict[str, Any], command: str) -> Comman
     Raises:
       UserError: for any mistake, naming the nearest that would be right.
     """
-    path, rest = _take_config(list(argv), command)
-    path, _, text = path.partition(":")
-    config = _load(path, text)
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
-    for name, default in defaults.items():
-        define = {str: flags.DEFINE_string, int: flags.DEFINE_integer, bool: flags.DEFINE_bool}
-        kind = str if default is None else type(default)
-        define[kind](name, default, "", flag_values=values)
-    try:
-        left = values([command, *rest])[1:]
-        config = values.config
-    except AttributeError:
-        raise UserError(_unknown_field(config, rest)) from None
-    except flags.UnrecognizedFlagError as error:
-        names = [*defaults, "config"]
-        hint = nearest(error.flagname, names)
-        raise UserError(f"unknown flag --{error.flagname}: {hint}") from None
-    except (flags.Error, ValueError, TypeError, KeyError) as error:
-        raise UserError(_bad_value(config, rest, error)) from None
-    if left:
-        raise UserError(f"don't know what to do with {left[0]!r}: flags look like --name=value")
-    overrides = dict(config_flags.get_override_values(values["config"]))
-    presets = tuple(filter(None, text.split(",")))
-    others = {name: values[name].value for name in defaults}
-    return Command(config, Path(path).stem, presets, overrides, others, tuple(argv))
+    given, rest = _take_config(argv)
+    if not given:
+        raise UserError(f"no config is given; try: {command} --config=configs/cyclegan.py")
+    path, _, presets = given.partition(":")
+    config = _config(_module(path), path, presets)
+    fields = {f"config.{name}": value for name, value in flat(config).items()}
+    values = dict(_values(rest, {**fields, **defaults}))
+    overrides = {name[len("config.") :]: v for name, v in values.items() if name in fields}
+    config.update_from_flattened_dict(overrides)
+    return Command(
+        config,
+        Path(path).stem,
+        tuple(filter(None, presets.split(","))),
+        overrides,
+        {name: values.get(name, default) for name, default in defaults.items()},
+        tuple(argv),
+    )
 
 
 def run(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
@@ -108,93 +108,241 @@ def run(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> 
     except NonFinite as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
+    except AttributeError as error:
+        missing = _missing_field(error)
+        if missing is None:
+            raise
+        print(f"error: {missing}", file=sys.stderr)
+        return 2
 
 
-def _take_config(argv: list[str], command: str) -> tuple[str, list[str]]:
-    for i, word in enumerate(argv):
-        if word in ("--config", "-config") and i + 1 < len(argv):
-            return argv[i + 1], argv[:i] + argv[i + 2 :]
-        if word.startswith(("--config=", "-config=")):
-            return word.partition("=")[2], argv[:i] + argv[i + 1 :]
-    raise UserError(f"no config given; try: {command} --config=configs/cyclegan.py")
+def wants_help(argv: Sequence[str]) -> bool:
+    """Whether help is asked for."""
+    return not HELP.isdisjoint(argv)
 
 
-def _load(path: str, presets: str) -> ConfigDict:
-    file = Path(path)
-    if not file.is_file():
-        folder = file.parent if file.parent.is_dir() else Path("configs")
-        there = [str(p) for p in sorted(folder.glob("*.py"))]
-        hint = nearest(path, there) if there else "configs lie in the project's folder configs/"
-        raise UserError(f"there is no config file {path!r}; {hint}")
-    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path!r} is not a Python file; a config is one with a get_config()")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path!r} can't be run: {type(error).__name__}: {error}") from None
-    get_config = getattr(module, "get_config", None)
-    if get_config is None:
-        raise UserError(f"{path!r} has no get_config(), so it isn't a config")
-    if not presets:
-        return get_config()
-    if not inspect.signature(get_config).parameters:
-        raise UserError(f"{path!r} has no presets, so {presets!r} can't be applied")
-    return get_config(presets)
+def help_text(
+    about: str, argv: Sequence[str], wanted: Callable[[str], str] = lambda field: ""
+) -> str:
+    """A command's help; where a config is given, its docstring and fields too.
+
+    Args:
+      about: the command's docstring.
+      argv: as for `parse`.
+      wanted: what a field may hold, in words, by its dotted name.
+
+    Raises:
+      UserError: for a config that isn't there.
+    """
+    given, _ = _take_config(argv)
+    if not given:
+        return f"{about.strip()}\n\nA config's fields and presets: --config=FILE --help"
+    path, _, presets = given.partition(":")
+    module = _module(path)
+    lines = [about.strip(), "", "-" * 80, given, "", (inspect.getdoc(module) or "").strip(), ""]
+    lines += ["Fields, and what they are here:"]
+    for name, value in flat(_config(module, path, presets)).items():
+        shown = f"  --config.{name}={value}"
+        words = wanted(name)
+        lines.append(f"{shown:56}  {words}".rstrip())
+    return "\n".join(lines)
 
 
-def _fields(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+def flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """Dotted field -> value."""
     found = {}
     for name, value in config.items():
         if isinstance(value, ConfigDict):
-            found |= _fields(value, f"{prefix}{name}.")
+            found |= flat(value, f"{prefix}{name}.")
         else:
             found[prefix + name] = value
     return found
 
 
-def flat(config: ConfigDict) -> dict[str, Any]:
-    """Dotted field -> value."""
-    return _fields(config)
+def _take_config(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The value of `--config`, "" where there is none, and the other words."""
+    rest, given = [], []
+    words = iter(argv)
+    for word in words:
+        if word in ("--config", "-config"):
+            given.append(next(words, ""))
+        elif word.startswith(("--config=", "-config=")):
+            given.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    if len(given) > 1:
+        raise UserError(f"--config is given {len(given)} times ({', '.join(given)}); give it once")
+    return "".join(given), rest
 
 
-def _typed(argv: Sequence[str]) -> list[tuple[str, str]]:
-    """(field, value) of every `--config.field=value` or `--config.field value`."""
-    pairs = []
-    for i, word in enumerate(argv):
-        name = word.lstrip("-").removeprefix("no")
-        if word.startswith("-") and name.startswith("config."):
-            field, equals, value = name.removeprefix("config.").partition("=")
-            pairs.append((field, value if equals else "".join(argv[i + 1 : i + 2])))
-    return pairs
+def _module(path: str) -> ModuleType:
+    """A config file, run.
+
+    Raises:
+      UserError: where it isn't there, isn't Python or fails.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"there is no config file {path!r}; {_other_configs(file)}")
+    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path!r} is not a Python file; a config is one with a get_config()")
+    module = importlib.util.module_from_spec(spec)
+    with _faults_of(path):
+        spec.loader.exec_module(module)
+    if not callable(getattr(module, "get_config", None)):
+        raise UserError(
+            f"{path!r} has no function get_config(), so it isn't a config; see configs/cyclegan.py"
+        )
+    return module
 
 
-def _unknown_field(config: ConfigDict, argv: Sequence[str]) -> str:
-    known = list(_fields(config))
-    for field, _ in _typed(argv):
-        if field not in known:
-            last = [name for name in known if name.rpartition(".")[2] == field.rpartition(".")[2]]
-            close = difflib.get_close_matches(field, known, n=1, cutoff=0.5) or last[:1]
-            hint = f"did you mean --config.{close[0]}?" if close else nearest(field, list(config))
-            return f"unknown field --config.{field}; {hint}"
-    return "unknown field in " + " ".join(argv)
+def _other_configs(file: Path) -> str:
+    folders = {Path("configs"), file.parent} - {Path(".")}
+    there = sorted(path for folder in folders for path in folder.glob("*.py"))
+    if not there:
+        return "run from the folder that holds configs/, or give the whole path"
+    stems = {path.stem: str(path) for path in there}
+    close = difflib.get_close_matches(file.stem, stems, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {stems[close[0]]!r}?"
+    return "there is " + ", ".join(map(str, there))
 
 
-def _bad_value(config: ConfigDict, argv: Sequence[str], error: Exception) -> str:
-    known = _fields(config)
-    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    for field, value in _typed(argv):
-        if field not in known:
-            if isinstance(config.get(field, None), ConfigDict):
-                return f"--config.{field} is a group of fields; set one, as --config.{field}.NAME"
-            return _unknown_field(config, argv)
-        kind = type(known[field])
-        try:
-            if kind is bool and value.lower() not in ("", "true", "false", "t", "f", "1", "0"):
-                raise ValueError
-            kind(value) if kind in (int, float) else None
-        except ValueError:
-            wanted = f"{kinds[kind]}, such as {known[field]}"
-            return f"--config.{field}={value} doesn't fit: it takes {wanted}"
-    return " ".join(str(error).split("\n")[0].split())
+def _config(module: ModuleType, path: str, presets: str) -> ConfigDict:
+    if presets and not inspect.signature(module.get_config).parameters:
+        raise UserError(f"{path!r} has no presets, so leave out {':' + presets!r}")
+    with _faults_of(path):
+        config = module.get_config(presets) if presets else module.get_config()
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"get_config() of {path!r} gives a {type(config).__name__}; "
+            "it should give an ml_collections.ConfigDict"
+        )
+    return config
+
+
+@contextlib.contextmanager
+def _faults_of(path: str) -> Iterator[None]:
+    """Whatever a config file raises becomes a `UserError` that says where in it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        steps = traceback.extract_tb(error.__traceback__)
+        lines = [step.lineno for step in steps if step.filename == str(Path(path).absolute())]
+        lines += [step.lineno for step in steps if step.filename == path]
+        where = f" at line {lines[-1]}" if lines else ""
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"the config {path!r} fails{where} ({what}); correct it there") from None
+
+
+def _values(words: Sequence[str], known: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(name, value) of every flag in `words`; `known` has what there is, with its defaults."""
+    words = iter(words)
+    for word in words:
+        if not word.startswith("-") or not word.strip("-"):
+            raise UserError(f"don't know what to do with {word!r}; {_meant(word, known)}")
+        name, equals, text = word[1 + word.startswith("--") :].partition("=")
+        negated = name.removeprefix("no")
+        if isinstance(known.get(negated), bool) and name != negated and not equals:
+            yield negated, False
+            continue
+        if name not in known:
+            raise UserError(_unknown(name, known))
+        if isinstance(known[name], bool) and not equals:
+            yield name, True
+            continue
+        if not equals:
+            text = next(words, "--")
+            if text.startswith("--"):
+                raise UserError(f"--{name} needs a value, such as --{name}={_example(known[name])}")
+        yield name, _value(name, text, known[name])
+
+
+def _value(name: str, text: str, default: Any) -> Any:
+    kind = type(default)
+    if kind not in KINDS:
+        raise UserError(f"--{name} can't be given on the command line; set it in the config file")
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        value = kind(text)
+        if kind is float and not math.isfinite(value):
+            raise ValueError
+        return value
+    except (KeyError, ValueError):
+        raise UserError(
+            f"--{name}={text} doesn't fit: it takes {KINDS[kind]}, such as {_example(default)}"
+        ) from None
+
+
+def _example(default: Any) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    return str(default) or "NAME"
+
+
+def _unknown(name: str, known: Mapping[str, Any]) -> str:
+    group = [field for field in known if field.startswith(f"{name}.")]
+    if group:
+        return f"--{name} is a group of fields; give one of them, such as --{group[0]}=..."
+    if name.startswith("no") and name[2:] in known:
+        return (
+            f"--{name} doesn't fit: only what is true or false can be switched off like that; "
+            f"give --{name[2:]}=..."
+        )
+    what = "field" if name.startswith("config.") else "flag"
+    return f"unknown {what} --{name}; {_meant(name, known)}"
+
+
+def _meant(word: str, known: Mapping[str, Any]) -> str:
+    """What a word that fits nothing was probably meant to be, or what there is."""
+    name, equals, text = word.lstrip("-").partition("=")
+    fields = [field[len("config.") :] for field in known if field.startswith("config.")]
+    flags = [name for name in known if not name.startswith("config.")]
+    close = difflib.get_close_matches(name, flags, n=1, cutoff=0.7)
+    if close:
+        return f"did you mean --{close[0]}{equals}{text}?"
+    field = name.removeprefix("config.")
+    guess = _closest_field(field, fields)
+    if guess:
+        return f"did you mean --config.{guess}{equals}{text}?"
+    if not name.startswith("config."):
+        return "flags look like --config.train.steps=100; --help lists them"
+    group = field.rpartition(".")[0]
+    there = [name for name in fields if name.startswith(f"{group}.")]
+    if there:
+        return f"in --config.{group} there is " + ", ".join(n[len(group) + 1 :] for n in there)
+    return "there is " + ", ".join(dict.fromkeys(name.partition(".")[0] for name in fields))
+
+
+def _closest_field(field: str, fields: Sequence[str]) -> str | None:
+    group, _, last = field.rpartition(".")
+    neighbours = {name.rpartition(".")[2]: name for name in fields if _group(name) == group}
+    close = difflib.get_close_matches(last, neighbours, n=1, cutoff=0.6)
+    if close:
+        return neighbours[close[0]]
+    same = [name for name in fields if name.rpartition(".")[2] == last]
+    close = difflib.get_close_matches(field, same, n=1, cutoff=0) or same
+    close = close or difflib.get_close_matches(field, fields, n=1, cutoff=0.8)
+    return close[0] if close else None
+
+
+def _group(field: str) -> str:
+    return field.rpartition(".")[0]
+
+
+def _missing_field(error: AttributeError) -> str | None:
+    """What to say where a config lacks a field; None for any other error."""
+    cause = error.args[0] if error.args else None
+    steps = traceback.extract_tb(error.__traceback__)
+    if not isinstance(cause, KeyError) or "ml_collections" not in steps[-1].filename:
+        return None
+    name = str(cause.args[0]).partition("\n")[0].strip("'")
+    reader = next(step for step in reversed(steps) if "ml_collections" not in step.filename)
+    return (
+        f"the config lacks a field {name!r}, which {Path(reader.filename).name} reads at line "
+        f"{reader.lineno} ({reader.line}); add it, as configs/cyclegan.py does"
+    )

@@ -5,6 +5,7 @@ or networks that can't take the images raise a `UserError` before anything is wr
 """
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ ADVERSARIAL = {
 }
 # Changing these in an old folder changes no bit of what is learned.
 FREE_FIELDS = ("train.log_every", "train.sample_every", "checkpoint", "evaluate", "devices")
+MOST_IMAGES = 2**31 - 1  # the state counts in int32
 
 
 class Experiment(NamedTuple):
@@ -101,6 +103,11 @@ def build(config: ConfigDict, larger_domain: int) -> Experiment:
     size, channels = config.data.image_size, config.data.channels
     shape = (1, config.train.accumulate, micro, size, size, channels)
     images = jax.ShapeDtypeStruct(shape, jnp.uint8)
+    if steps * config.data.batch_size > MOST_IMAGES:
+        raise UserError(
+            f"{steps} steps of {config.data.batch_size} images are more than the {MOST_IMAGES} "
+            "images that a run can count; lower --config.train.steps or train.epochs"
+        )
     game = choose("game", config.game, GAMES)(config)
     # The fields are named after one player of a kind: optimizer.generator, of the generators.
     players = {player: config.optimizer[player.removesuffix("s")] for player in game.players}
@@ -150,7 +157,8 @@ def total_steps(config: ConfigDict, larger_domain: int) -> int:
     """Steps of the whole run; a started epoch's last batch counts."""
     if config.train.steps:
         return config.train.steps
-    return max(1, round(config.train.epochs * larger_domain / config.data.batch_size))
+    steps = config.train.epochs * larger_domain / config.data.batch_size
+    return max(1, math.ceil(steps - 1e-6))  # 0.3 * 10 is a little more than 3
 
 
 def networks(config: ConfigDict) -> tuple[nn.Module, nn.Module]:
@@ -242,10 +250,12 @@ def choose(field: str, name: str, table: Mapping[str, Any]) -> Any:
         module, _, function = name.partition(":")
         try:
             return getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
+        except AttributeError:
+            raise UserError(f"{field}={name!r}: module {module} has no {function!r}") from None
+        except Exception as error:  # whatever the module raises
             raise UserError(
-                f"{field}={name!r} can't be imported ({error}); run from the folder that holds "
-                f"{module.split('.')[0]}.py"
+                f"{field}={name!r} can't be imported ({type(error).__name__}: {error}); it should "
+                f"be MODULE:FUNCTION, and the folder that holds MODULE the current one"
             ) from None
     if name not in table:
         raise UserError(f"{field}={name!r} is unknown: {nearest(name, list(table))}")

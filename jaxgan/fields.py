@@ -35,6 +35,11 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] = ()) -> ConfigDict
             f"data.batch_size={config.data.batch_size} can't be cut into "
             f"train.accumulate={config.train.accumulate} equal parts; make it a multiple"
         )
+    if config.checkpoint.best and not config.evaluate.every:
+        raise UserError(
+            f"checkpoint.best={config.checkpoint.best!r} needs scores during the run; set "
+            "--config.evaluate.every, best to the same number as checkpoint.every"
+        )
     if not config.data.load_size:
         config.data.load_size = datasets.default_load_size(config.data)
     if config.data.load_size < config.data.image_size:
@@ -43,6 +48,11 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] = ()) -> ConfigDict
             f"data.image_size={config.data.image_size}, which is cut from it; leave it at 0"
         )
     return config
+
+
+def wanted(field: str) -> str:
+    """What a field may hold, in words; "" where only building it will tell."""
+    return RANGES[field][1] if field in RANGES else ""
 
 
 def _among(*words: str):
@@ -54,7 +64,7 @@ def _at_least(low: float):
 
 
 def _between(low: float, high: float):
-    return (lambda value: low <= value < high), f"at least {low:g} and less than {high:g}"
+    return (lambda value: low <= value < high), f"at least {low} and less than {high}"
 
 
 def _devices(value) -> bool:
@@ -100,6 +110,7 @@ RANGES = {
             "b2": _between(0, 1),
         }.items()
     },
+    "init.step": (lambda value: value == "latest" or value.isdigit(), "latest or a step's number"),
     "checkpoint.every": _at_least(1),
     "checkpoint.keep": _at_least(1),
     "evaluate.every": _at_least(0),

@@ -1,7 +1,7 @@
 """Starting from another run's networks: `init.workdir`, for fine-tuning and longer runs."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +33,20 @@ def chosen_nets(init: ConfigDict, game: Game) -> list[str]:
 
 
 def source(init: ConfigDict, game: Game, folder: Path) -> tuple[dict[str, np.ndarray] | None, str]:
-    """What to start from, and its hash; in a folder that holds a run already, the hash alone.
+    """What to start from, and its hash; in a folder that holds a checkpoint, the hash alone.
 
-    A begun run has taken what it needed: it goes on, even if the other one is gone by now.
+    A run with a checkpoint has taken what it needed: it goes on, even if the other one is gone by
+    now. One that was killed before its first checkpoint begins again.
 
     Raises:
       UserError: where there is no such run, checkpoint or net.
     """
     try:
-        return None, workdir.recorded_config(folder)["init"]["sha256"]
+        digest = workdir.recorded_config(folder)["init"]["sha256"]
     except (UserError, KeyError):
         return read(init, game)
+    begun = Checkpoints(folder, read_only=True).latest() is not None
+    return (None, digest) if begun else read(init, game)
 
 
 def read(init: ConfigDict, game: Game) -> tuple[dict[str, np.ndarray], str]:
@@ -81,36 +84,58 @@ def read(init: ConfigDict, game: Game) -> tuple[dict[str, np.ndarray], str]:
     return found, digest.hexdigest()[:16]
 
 
-def replace(state: TrainState, arrays: Mapping[str, np.ndarray], nets: list[str]) -> TrainState:
-    """The state with the given nets' parameters and statistics, averages included.
+def require_same(state: TrainState, arrays: Mapping[str, np.ndarray], nets: list[str]) -> None:
+    """Nothing, where `replace` can do its work.
+
+    Args:
+      state: arrays or `jax.ShapeDtypeStruct`.
+      arrays: as `read` gives them.
+      nets: the nets to take.
 
     Raises:
       UserError: naming what is missing or of another shape.
     """
     wrong = []
 
-    def take(path, leaf):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        if name.split("/")[1] not in nets:
-            return leaf
+    def compare(name, leaf):
         value = arrays.get(name)
         if value is None or value.shape != leaf.shape:
             there = "absent" if value is None else list(value.shape)
             wrong.append(f"{name} is {there} there and {list(leaf.shape)} here")
-            return leaf
-        return jax.device_put(jnp.asarray(value, leaf.dtype), leaf.sharding)
 
-    def changed(tree: Any, prefix: str) -> Any:
-        named = {prefix: tree}
-        return jax.tree_util.tree_map_with_path(take, named)[prefix]
-
-    params, stats = changed(state.params, "params"), changed(state.stats, "stats")
+    _each(compare, state, nets)
     if wrong:
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
         raise UserError(
             f"init.workdir holds networks of another shape: {'; '.join(wrong[:3])}{more}; "
             "give this run the same model fields, or name fewer nets in init.nets"
         )
+
+
+def replace(state: TrainState, arrays: Mapping[str, np.ndarray], nets: list[str]) -> TrainState:
+    """The state with the given nets' parameters and statistics, averages included.
+
+    Raises:
+      UserError: naming what is missing or of another shape.
+    """
+    require_same(state, arrays, nets)
+
+    def take(name, leaf):
+        return jax.device_put(jnp.asarray(arrays[name], leaf.dtype), leaf.sharding)
+
+    params, stats = _each(take, state, nets)
     state = state.replace(params=params, stats=stats)
     averages = {name: jax.tree.map(jnp.copy, state.variables(name)) for name in state.ema}
     return state.replace(ema=averages)
+
+
+def _each(change: Callable[[str, Any], Any], state: TrainState, nets: list[str]) -> tuple[Any, Any]:
+    """Parameters and statistics with `change(name, leaf)` for every leaf of the given nets."""
+
+    def one(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return change(name, leaf) if name.split("/")[1] in nets else leaf
+
+    named = {"params": state.params, "stats": state.stats}
+    changed = jax.tree_util.tree_map_with_path(one, named)
+    return changed["params"], changed["stats"]

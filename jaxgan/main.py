@@ -6,6 +6,7 @@ The same command goes on where an interrupted run was. Exit code 0: finished; 2:
 was typed or brought; 3: a NaN; 130 or 143: interrupted, saved.
 """
 
+import functools
 import hashlib
 import re
 import sys
@@ -13,16 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxgan import commandline
+from jaxgan.interrupts import Interrupts
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; `argv` is without the program's name. Returns the exit code."""
-    return commandline.run(_main, argv)
+    with Interrupts() as interrupts:
+        return commandline.run(functools.partial(_main, interrupts), argv)
 
 
-def _main(argv: Sequence[str]) -> int:
-    if {"--help", "-h", "--helpfull"} & set(argv):
-        print(__doc__.strip())
+def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
+    if commandline.wants_help(argv):
+        from jaxgan import fields
+
+        print(commandline.help_text(__doc__, argv, fields.wanted))
         return 0
     command = commandline.parse(argv, {"workdir": ""}, "python -m jaxgan.main")
     # Before anything asks JAX for a device, and after the command line was found to be sound.
@@ -42,7 +47,9 @@ def _main(argv: Sequence[str]) -> int:
     if config.init.workdir:
         arrays, digest = initial.source(config.init, built.game, folder)
         record["init"]["sha256"] = digest
-        source = arrays and (arrays, initial.chosen_nets(config.init, built.game))
+        if arrays is not None:
+            source = arrays, initial.chosen_nets(config.init, built.game)
+            initial.require_same(built.template(), *source)
 
     check = {"free": built.free_fields, "growing": built.growing_fields}
     found = workdir.check(folder, record, typed, **check)
@@ -54,7 +61,8 @@ def _main(argv: Sequence[str]) -> int:
     with workdir.Lock(folder):
         found = workdir.check(folder, record, typed, **check)
         workdir.record(folder, record, typed)
-        return train.train(config, built, data, folder, record, tuple(found.warnings), source)
+        notes = tuple(found.warnings)
+        return train.train(config, built, data, folder, record, interrupts, notes, source)
 
 
 def default_workdir(command: commandline.Command) -> Path:

@@ -1,5 +1,6 @@
 """Everything that survives a training step, in one pytree."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,8 @@ class TrainState(struct.PyTreeNode):
       memory: slot -> state of a part that remembers (an image pool, ...).
       metrics: name -> (sum, count) since the last log line. In the state, so that a resumed run
         logs the same bits.
-      first_bad: int32[2], step and phase of the first non-finite loss or gradient, or (-1, -1).
+      first_bad: int32[2], step and phase of the first non-finite loss, gradient or new weight,
+        or (-1, -1).
     """
 
     step: jax.Array
@@ -87,14 +89,16 @@ def average(ema: Ema, state: TrainState, batch_size: int) -> dict[str, Variables
     Returns:
       net -> averaged variables. Integer leaves (counters) are copied.
     """
-    half_life = jnp.asarray(ema.half_life, jnp.float32)
+    wide = jnp.result_type(float)
+    half_life = jnp.asarray(ema.half_life, wide)
     if ema.ramp > 0:
-        half_life = jnp.minimum(half_life, state.images.astype(jnp.float32) * ema.ramp)
-    keep = jnp.exp2(-batch_size / jnp.maximum(half_life, 1e-8))
+        half_life = jnp.minimum(half_life, state.images.astype(wide) * ema.ramp)
+    # 1 - 2^-x by expm1: in float32 the difference would be off by percents at long half-lives.
+    rate = -jnp.expm1(-math.log(2) * batch_size / jnp.maximum(half_life, 1e-8))
 
     def lerp(old, new):
         if not jnp.issubdtype(new.dtype, jnp.floating):
             return new
-        return old + (1 - keep).astype(new.dtype) * (new - old)
+        return old + rate.astype(new.dtype) * (new - old)
 
     return {name: jax.tree.map(lerp, state.ema[name], state.variables(name)) for name in ema.nets}

@@ -14,11 +14,11 @@ from jaxgan.data import pipeline
 from jaxgan.data.datasets import Dataset
 from jaxgan.errors import NonFinite
 from jaxgan.experiment import Experiment
+from jaxgan.interrupts import Interrupts
 from jaxgan.logs import Logs
 from jaxgan.page import page
 from jaxgan.sharding import compile_update, put_batch
 from jaxgan.state import TrainState, reset_metrics
-from jaxgan.workdir import Interrupts
 
 
 def train(
@@ -27,6 +27,7 @@ def train(
     data: Dataset,
     folder: Path,
     record: Mapping[str, Any],
+    interrupts: Interrupts,
     notes: tuple[str, ...] = (),
     source: tuple[dict[str, np.ndarray], list[str]] | None = None,
 ) -> int:
@@ -38,6 +39,7 @@ def train(
       data: the data set that it names.
       folder: of the run; its lock is held.
       record: the config as it is recorded, for the checkpoints.
+      interrupts: held from the first step on; until then a signal ends the process.
       notes: sentences to say at the start.
       source: another run's arrays and the nets to take from them, for step 0.
 
@@ -73,7 +75,7 @@ def train(
         resumed_step=start,
         enabled=jax.process_index() == 0,
     )
-    with Interrupts() as interrupts, checkpoints, logs:
+    with checkpoints, logs:
         for note in (*data.notes, *notes):
             logs.say(note)
         began = time.perf_counter()
@@ -92,6 +94,7 @@ def train(
         bench = _Bench(config, experiment, data, folder, logs)
         clock = _Clock(batches)
         done = state.step + 0
+        interrupts.hold()
         for step in range(start + 1, experiment.steps + 1):
             batch = put_batch(next(batches), experiment.mesh)
             state = update(state, batch, None)
@@ -111,7 +114,7 @@ def train(
                 continue
             jax.block_until_ready(state)
             clock.pause()
-            _require_finite(state, experiment, folder)
+            _require_finite(state, experiment, checkpoints)
             if "log" in due:
                 logs.metrics(step, _line(state, experiment) | clock.read(config.data.batch_size))
                 state = reset_metrics(state)
@@ -154,7 +157,9 @@ def _line(state: TrainState, experiment: Experiment) -> dict[str, float]:
     return {"images": int(state.images), **means, **now}
 
 
-def _require_finite(state: TrainState, experiment: Experiment, folder: Path) -> None:
+def _require_finite(
+    state: TrainState, experiment: Experiment, checkpoints: checkpoint.Checkpoints
+) -> None:
     """Stops a run whose networks are lost.
 
     Raises:
@@ -164,10 +169,13 @@ def _require_finite(state: TrainState, experiment: Experiment, folder: Path) -> 
     if step < 0:
         return
     name = experiment.game.phases[phase].name
+    checkpoints.wait()
+    good = checkpoints.latest()
+    kept = "no checkpoint was saved yet" if good is None else f"checkpoint {good} is good and stays"
     raise NonFinite(
-        f"a loss or a gradient of {name!r} was NaN or infinite at step {step + 1}; the last good "
-        f"checkpoint is kept in {folder / checkpoint.FOLDER}. The same command would meet it "
-        "again: a lower --config.optimizer.*.learning_rate, --config.precision=float32 or another "
+        f"a loss, a gradient or a weight of {name!r} was NaN or infinite at step {step + 1}; "
+        f"{kept}. The same command would meet it again: a lower "
+        "--config.optimizer.*.learning_rate, --config.precision=float32 or another "
         "--config.loss.adversarial usually helps."
     )
 

@@ -96,6 +96,8 @@ def make_update(
       [repeats, accumulate, micro-batch, ...]: a repeated phase plays round r on `batch[r]`, one
       that isn't repeated sees the last round's; gradients are averaged over the second axis.
     """
+    if len({phase.name for phase in game.phases}) < len(game.phases):
+        raise ValueError("two phases of one name would draw the same numbers")
     for phase in game.phases:
         foreign = set(phase.stats) - set(game.nets)
         if phase.player not in game.players or foreign:
@@ -198,14 +200,15 @@ def _player(game: Game, phase: Phase, index: int, optimizer: optax.GradientTrans
             grads = jax.tree.map(lambda g: g / slices, total)
             loss, metrics = jax.tree.map(lambda m: jnp.mean(m, 0), (loss, metrics))
 
+        changes, opt = optimizer.update(grads, state.opt[phase.player], params)
+        params = optax.apply_updates(params, changes)
+        # The new weights count too: finite gradients can still throw them out of range, and they
+        # may be saved before a loss tells.
         finite = jnp.isfinite(loss)
-        for leaf in jax.tree.leaves(grads):
+        for leaf in jax.tree.leaves((grads, params)):
             finite &= jnp.all(jnp.isfinite(leaf))
         here = jnp.stack([context.step, jnp.int32(index)])
         first_bad = jnp.where((state.first_bad[0] < 0) & ~finite, here, state.first_bad)
-
-        changes, opt = optimizer.update(grads, state.opt[phase.player], params)
-        params = optax.apply_updates(params, changes)
         if phase.project is not None:
             params = phase.project(params)
         state = state.replace(

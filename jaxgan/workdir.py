@@ -1,4 +1,4 @@
-"""A run's folder: who may use it, what it says of itself, and how a run is interrupted.
+"""A run's folder: who may use it, and what it says of itself.
 
 `check` looks and writes nothing, `Lock` takes the folder, `record` writes `config.json`.
 """
@@ -11,10 +11,8 @@ import json
 import os
 import platform
 import shlex
-import signal
 import socket
 import subprocess
-import threading
 import time
 import weakref
 from collections.abc import Collection, Mapping, Sequence
@@ -172,8 +170,8 @@ def recorded_config(workdir: str | os.PathLike) -> dict[str, Any]:
     recorded = _recorded(path) if (path / CONFIG).exists() else None
     if recorded is None:
         raise UserError(
-            f"{workdir} holds no run (no {CONFIG}); name the folder that training wrote, such as "
-            "--workdir=runs/cyclegan-seed0"
+            f"{workdir} holds no run (no {CONFIG}); name a folder that training wrote, such as "
+            "runs/cyclegan-seed0"
         )
     return recorded["config"]
 
@@ -289,72 +287,6 @@ def _drop_inherited() -> None:
 
 
 os.register_at_fork(after_in_child=_drop_inherited)
-
-
-class Interrupts:
-    """SIGTERM and ctrl-C as a flag that the training loop polls.
-
-        with Interrupts() as interrupts:
-            while ...:
-                if interrupts.requested:
-                    save; return interrupts.exit_code
-
-    A second ctrl-C ends the process at once (exit code 130), also while the main thread
-    compiles, where Python's handlers don't run. Outside the main thread nothing is caught.
-
-    Attributes:
-      requested: number of the first signal, or None.
-    """
-
-    def __init__(self):
-        self.requested: int | None = None
-        self._previous: dict[int, Any] = {}
-
-    @property
-    def exit_code(self) -> int:
-        """130 after ctrl-C, 143 after SIGTERM, as shells count; 0 without a signal."""
-        return 0 if self.requested is None else 128 + self.requested
-
-    def __enter__(self) -> "Interrupts":
-        if threading.current_thread() is not threading.main_thread():
-            return self
-        reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
-        self._previous_writer = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        # Python writes the number of each signal into the pipe as it comes in.
-        self._watcher = threading.Thread(target=_watch, args=(reader,), daemon=True)
-        self._watcher.start()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._request)
-        return self
-
-    def __exit__(self, *_) -> None:
-        if not self._previous:
-            return
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
-        signal.set_wakeup_fd(self._previous_writer)
-        os.close(self._writer)
-        self._watcher.join()
-
-    def _request(self, number: int, frame: Any) -> None:
-        if self.requested is None:
-            self.requested = number
-
-
-def _watch(reader: int) -> None:
-    interrupts = signals = 0
-    with open(reader, "rb", buffering=0) as pipe:
-        while received := pipe.read(1):
-            interrupts += received[0] == signal.SIGINT
-            signals += received[0] in (signal.SIGINT, signal.SIGTERM)
-            if interrupts == 2:
-                os._exit(128 + signal.SIGINT)
-            if signals == 1:
-                # Not print, whose lock the main thread may hold.
-                with contextlib.suppress(OSError):
-                    os.write(2, b"\nsaving, then stopping (ctrl-C again stops at once)\n")
 
 
 def _shown(path: Path) -> Path:

@@ -305,7 +305,8 @@ def test_without_test_folders_a_part_is_held_out(tmp_path):
         assert sorted(train.names + test.names) == [f"{i:03d}.png" for i in range(30)]
         assert test[0].shape == (6, 6, 3)
     assert data.notes[0] == (
-        "There is no testA: 2 of the 30 images in trainA are held out for testing and never trained on."
+        "There is no testA: 2 of the 30 images in trainA are held out for testing "
+        "and never trained on."
     )
     again = open_folder(root, image_size=6)
     assert again.test_A.names == data.test_A.names

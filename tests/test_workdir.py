@@ -4,8 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import jax
@@ -14,7 +12,7 @@ import pytest
 import jaxgan
 from jaxgan import workdir
 from jaxgan.errors import UserError
-from jaxgan.workdir import Interrupts, Lock, check, record
+from jaxgan.workdir import Lock, check, record
 
 CONFIG = {
     "seed": 0,
@@ -331,66 +329,3 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(workdir.fcntl, "flock", unsupported)
     with pytest.raises(UserError, match="without locks"):
         Lock(tmp_path)
-
-
-# Signals
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_is_a_flag_and_handlers_come_back(number, code, capfd):
-    before = signal.getsignal(number)
-    threads = threading.active_count()
-    with Interrupts() as interrupts:
-        assert interrupts.requested is None
-        assert interrupts.exit_code == 0
-        os.kill(os.getpid(), number)
-        assert interrupts.requested == number
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert interrupts.requested == number
-        assert interrupts.exit_code == code
-        time.sleep(0.05)
-    assert signal.getsignal(number) is before
-    assert signal.set_wakeup_fd(-1) == -1
-    assert threading.active_count() == threads
-    assert capfd.readouterr().err.count("saving, then stopping") == 1
-
-
-def test_outside_the_main_thread_nothing_is_caught():
-    before = signal.getsignal(signal.SIGTERM)
-    seen = []
-
-    def run():
-        with Interrupts() as interrupts:
-            seen.append((interrupts.requested, signal.getsignal(signal.SIGTERM)))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    assert seen == [(None, before)]
-
-
-BUSY = """
-import ctypes
-from jaxgan.workdir import Interrupts
-with Interrupts() as interrupts:
-    print("ready", flush=True)
-    # Like a compilation: the main thread runs no Python, so no handler of Python either.
-    ctypes.CDLL(None).sleep(30)
-    ctypes.CDLL(None).sleep(30)
-    ctypes.CDLL(None).sleep(30)
-"""
-
-
-def test_a_second_ctrl_c_ends_the_process_at_once():
-    process = start(BUSY)
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    assert process.poll() is None
-    begun = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert time.monotonic() - begun < 5
-    assert process.returncode == 130
-    assert "saving, then stopping" in errors
-    assert "Traceback" not in errors

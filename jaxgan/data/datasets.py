@@ -7,8 +7,10 @@ from ml_collections import ConfigDict
 from jaxgan.data import sources
 from jaxgan.data.scenes import Scenes
 from jaxgan.data.sources import Source
+from jaxgan.errors import UserError
 
 TEST_SCENES = 64
+SMALLEST_SCENE = 16
 
 
 class Dataset(NamedTuple):
@@ -52,7 +54,25 @@ def scenes(data: ConfigDict) -> Dataset:
 
     No scene is in both training domains or in the test set; the test set has each of its scenes
     in both seasons, which is the truth that translations are scored by.
+
+    Raises:
+      UserError: for grey images, or sizes that scenes aren't drawn at.
     """
+    if data.channels != 3:
+        raise UserError(
+            f"data.channels={data.channels} doesn't fit the built-in scenes, which are in colour; "
+            "leave it at 3, or train on a folder of your own"
+        )
+    if data.image_size < SMALLEST_SCENE:
+        raise UserError(
+            f"data.image_size={data.image_size} is too small for the built-in scenes; "
+            f"try --config.data.image_size={SMALLEST_SCENE}"
+        )
+    if data.load_size != data.image_size:
+        raise UserError(
+            f"data.load_size={data.load_size} doesn't fit the built-in scenes, which are drawn at "
+            f"data.image_size={data.image_size}; leave it at 0"
+        )
     size, count, world = data.image_size, data.count, data.world
     four = (
         Scenes("summer", size, 0, count, world),

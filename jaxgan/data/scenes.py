@@ -51,14 +51,14 @@ _RAMPS = {
     "sun": ([(255, 236, 130), (255, 246, 180)], [(232, 74, 52), (246, 108, 66)]),
     "cloud": (
         [(196, 216, 236), (238, 244, 250), (255, 255, 255)],
-        [(84, 78, 116), (112, 98, 136), (152, 122, 150)],
+        [(176, 130, 160), (222, 176, 188), (250, 214, 206)],
     ),
     "rock": (
-        [(92, 98, 128), (124, 128, 152), (164, 160, 170), (190, 184, 184)],
-        [(78, 82, 122), (112, 116, 158), (238, 214, 220), (255, 240, 236)],
+        [(92, 98, 128), (118, 122, 148), (176, 170, 178), (204, 198, 196)],
+        [(84, 88, 128), (116, 120, 162), (232, 210, 218), (250, 236, 236)],
     ),
     "forest": (
-        [(38, 92, 74), (62, 124, 82), (92, 150, 92)],
+        [(40, 96, 62), (62, 128, 66), (96, 156, 80)],
         [(62, 62, 92), (104, 100, 128), (186, 186, 206)],
     ),
     "meadow": (
@@ -67,18 +67,18 @@ _RAMPS = {
     ),
     "wheat": (
         [(196, 146, 52), (230, 188, 82), (250, 220, 128)],
-        [(88, 62, 56), (124, 92, 80), (176, 150, 140)],
+        [(178, 144, 110), (212, 186, 150), (236, 226, 214)],
     ),
     "water": (
-        [(34, 92, 168), (62, 134, 208), (128, 190, 236)],
-        [(128, 186, 196), (168, 216, 218), (214, 240, 238)],
+        [(40, 104, 186), (70, 144, 218), (132, 194, 238)],
+        [(140, 200, 206), (178, 224, 224), (214, 240, 238)],
     ),
     "path": (
         [(196, 160, 110), (228, 200, 150)],
-        [(112, 98, 104), (150, 136, 140)],
+        [(168, 142, 134), (206, 184, 174)],
     ),
-    "wall": ([(206, 190, 168), (250, 240, 220)], [(150, 134, 142), (226, 208, 200)]),
-    "barn": ([(134, 36, 32), (182, 56, 44)], [(104, 30, 40), (150, 48, 46)]),
+    "wall": ([(206, 190, 168), (250, 240, 220)], [(186, 168, 172), (240, 226, 216)]),
+    "barn": ([(112, 74, 48), (150, 104, 66)], [(94, 66, 56), (136, 98, 76)]),
     "roof": (
         [(138, 46, 36), (190, 70, 48), (208, 88, 60)],
         [(110, 58, 62), (228, 234, 248), (248, 250, 255)],
@@ -86,21 +86,21 @@ _RAMPS = {
     "window": ([(48, 74, 104), (84, 120, 150)], [(255, 196, 84), (255, 226, 130)]),
     "wood": (
         [(92, 62, 42), (128, 92, 62), (164, 126, 88)],
-        [(70, 50, 50), (96, 76, 74), (240, 244, 252)],
+        [(86, 62, 56), (122, 96, 88), (236, 240, 248)],
     ),
     "trunk": ([(78, 54, 40), (124, 90, 64)], [(56, 42, 48), (98, 80, 80)]),
     "crown": (
         [(48, 110, 30), (96, 156, 40), (166, 204, 70)],
-        [(66, 46, 54, 90), (96, 72, 76, 75), (122, 96, 96, 55), (150, 124, 122, 15)],
+        [(74, 52, 58, 92), (104, 78, 80, 84), (134, 104, 102, 72), (160, 130, 126, 40)],
     ),
     "conifer": (
         [(14, 60, 46), (26, 84, 56), (58, 120, 74)],
-        [(24, 54, 62), (60, 92, 96), (244, 248, 255)],
+        [(24, 58, 60), (54, 92, 92), (222, 232, 242)],
     ),
-    "shadow": ([(24, 66, 40, 0), (24, 66, 40, 45)], [(98, 122, 186, 0), (98, 122, 186, 50)]),
+    "shadow": ([(24, 66, 40, 0), (24, 66, 40, 35)], [(98, 122, 186, 0), (98, 122, 186, 40)]),
     "flower": (
         [(226, 52, 48), (250, 214, 60), (250, 250, 244)],
-        [(112, 80, 66), (128, 96, 78), (140, 110, 92)],
+        [(150, 116, 100), (166, 136, 116), (190, 166, 150)],
     ),
     "stone": (
         [(104, 104, 108), (140, 140, 140), (176, 174, 168)],
@@ -244,17 +244,17 @@ def compose(index: int, world: int = 0) -> Scene:
     horizon = between(0.40, 0.48)
     sun = (between(0.12, 0.88), between(0.09, 0.22), between(0.045, 0.06))
     clouds = tuple(
-        (between(-0.05, 1.05), between(0.06, 0.30), between(0.14, 0.24), *_several(numbers, 5))
+        (between(-0.05, 1.05), between(0.06, 0.30), between(0.17, 0.26), *_several(numbers, 5))
         for _ in range(1 + int(between(0, 3)))
     )
     peaks = [
-        (between(-0.1, 1.1), between(0.08, 0.24), between(0.6, 1.1))
-        for _ in range(2 + int(between(0, 3)))
+        (between(-0.1, 1.1), between(0.12, 0.25), between(0.5, 0.9))
+        for _ in range(2 + int(between(0, 2)))
     ]
     lake = None
-    if chance(0.7):
+    if chance(0.85):
         y = horizon + between(0.20, 0.25)
-        lake = (between(0.1, 0.9), y, between(0.45, 0.9), between(0.06, 0.09))
+        lake = (between(0.1, 0.9), y, between(0.6, 1.2), between(0.08, 0.11))
 
     def hill(level, swing, frequency, field=None):
         return Hill(level, swing, frequency, int(between(0, 32)), field, ())
@@ -265,7 +265,7 @@ def compose(index: int, world: int = 0) -> Scene:
         field = (left, left + between(0.35, 0.6), between(0.06, 0.12), between(-0.5, 0.5))
     far = hill(horizon - between(0.0, 0.04), 0.10, between(2.0, 3.0))
     middle = hill(horizon + between(0.05, 0.09), 0.08, between(1.5, 2.5), field)
-    down = between(0.30, 0.36) if lake else between(0.2, 0.28)
+    down = between(0.34, 0.40) if lake else between(0.2, 0.28)
     near = hill(horizon + down, 0.10, between(1.2, 2.0))
     homestead = between(0.15, 0.85)
     near_house = chance(0.45)
@@ -280,11 +280,11 @@ def compose(index: int, world: int = 0) -> Scene:
         return things
 
     woods = ("crown", "conifer", "conifer", "crown")
-    small = stand(middle, 1 + int(between(0, 4)), woods, 0.11, 0.17, 0.05)
-    large = stand(near, 2 + int(between(0, 3)), woods, 0.28, 0.44, 0.10)
+    small = stand(middle, int(between(0, 4)), woods, 0.13, 0.19, 0.05)
+    large = stand(near, 1 + int(between(0, 3)), woods, 0.34, 0.48, 0.10)
     large += stand(near, int(between(0, 2)), ("stone",), 0.04, 0.07, 0.2)
-    house = stand(near, 1, ("house", "house", "barn"), 0.16, 0.21, 0.06)[0]
-    cottage = stand(middle, 1, ("house", "barn"), 0.09, 0.12, 0.05)[0]
+    house = stand(near, 1, ("house", "house", "barn"), 0.19, 0.24, 0.06)[0]
+    cottage = stand(middle, 1, ("house", "barn"), 0.11, 0.14, 0.05)[0]
     if near_house:
         large = [t for t in large if abs(t[1] - homestead) > 0.17]
         large.append((house[0], homestead, *house[2:]))
@@ -300,9 +300,11 @@ def compose(index: int, world: int = 0) -> Scene:
 
     path = None
     if chance(0.6):
-        path = (homestead if near_house else between(0.2, 0.8), between(0.2, 0.8), between(-1, 1))
-    fence = (between(0.10, 0.16), between(0.0, 0.5), between(0.6, 1.0)) if chance(0.3) else None
-    flowers = np.array([(between(0, 1), between(0.06, 0.4), between(0, 1)) for _ in range(8)])
+        # to the door, or over the crest
+        top, start = (0.05, homestead) if near_house else (0.0, between(0.2, 0.8))
+        path = (start, top, between(0.2, 0.8), between(-1, 1))
+    fence = (between(0.10, 0.16), between(0.0, 0.5), between(0.6, 1.0)) if chance(0.25) else None
+    flowers = np.array([(between(0, 1), between(0.06, 0.4), between(0, 1)) for _ in range(6)])
     return Scene(
         -1.0 if sun[0] < 0.5 else 1.0, horizon, sun, clouds,
         tuple(sorted(peaks, key=lambda peak: -peak[1])),
@@ -447,7 +449,7 @@ def _sky(scene: Scene, grid: _Grid) -> Iterator[Layer]:
 
 def _mountains(scene: Scene, grid: _Grid) -> Iterator[Layer]:
     foot = scene.horizon + 0.02
-    jags = 0.035 * _wave(scene.noise[5], grid.at * 9) + 0.02 * _wave(scene.noise[6], grid.at * 23)
+    jags = 0.03 * _wave(scene.noise[5], grid.at * 9) + 0.015 * _wave(scene.noise[6], grid.at * 23)
     # a fold runs down from every peak in zigzag; one side of it has the light
     folds = 0.10 * _wave(scene.noise[7], grid.at * 16) + 0.04 * _wave(scene.noise[8], grid.at * 41)
     for peak_x, tall, steep in scene.peaks:
@@ -483,7 +485,7 @@ def _meadow(scene: Scene, grid: _Grid, hill: Hill) -> Iterator[Layer]:
     # the crest catches the light; light and dark bands get wider towards the viewer
     depth = np.sqrt(np.maximum(grid.at[rows] - (hill.level - 0.06), 0))
     bands = _field(scene.noise[::-1], grid.at * 2.5, depth * 14) - 0.5
-    tone = 0.30 + 0.35 / (1 + np.maximum(below, 0) * 14) + bands * 0.6 + detail * 0.3
+    tone = 0.30 + 0.35 / (1 + np.maximum(below, 0) * 14) + bands * 0.5 + detail * 0.25
     yield Layer("meadow", rows, columns, coverage, _unit(tone))
     if hill.field:
         left, right, long, skew = hill.field
@@ -516,11 +518,11 @@ def _lake(scene: Scene, grid: _Grid) -> Iterator[Layer]:
 
 
 def _path(scene: Scene, grid: _Grid, hill: Hill) -> Iterator[Layer]:
-    target, foot, bend = scene.path
-    top = float(_crest(hill, scene.noise, np.array([target]))[0]) + 0.04
+    start, down, foot, bend = scene.path
+    top = float(_crest(hill, scene.noise, np.array([start]))[0]) + down
     rows, columns, x, y = grid.window(0, top, 1, 1)
     depth = (y - top) / (1 - top)
-    middle = target + (foot - target) * depth * depth + bend * depth * (1 - depth)
+    middle = start + (foot - start) * depth * depth + bend * depth * (1 - depth)
     half = 0.018 + 0.075 * np.maximum(depth, 0)
     edge = half - np.abs(x - middle)
     coverage = grid.inside(edge * 0.8) * grid.inside(y - top)

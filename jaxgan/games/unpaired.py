@@ -35,7 +35,8 @@ def cyclegan(
       nets: Linen modules by name: `generator_AtoB`, `generator_BtoA` (images -> images) and
         `discriminator_A`, `discriminator_B` (images -> logits), all called with `train=`.
       adversarial: of logits. As published: least squares.
-      cycle: weight of both cycle losses (lambda, eq. 3).
+      cycle: weight of both cycle losses (lambda, eq. 3). With 0 neither the reconstructions nor
+        the identity passes are built.
       identity: weight of both identity losses, *times* `cycle`, as published (section 5.2). With
         0 the identity passes aren't built.
       pool_size: images that each pool holds; with 0 there is no pool.
@@ -47,16 +48,21 @@ def cyclegan(
       metrics are the published code's eight, weights included.
     """
 
+    if not cycle:
+        identity = 0.0
+
     def generators(nets, memory, handoff, batch: Batch, context: Context):
         """Both generators: fool the discriminators, come back, leave the other domain alone."""
         run = Passes(modules, nets, context.key)
         real_A, real_B = batch["A"], batch["B"]
-        if run.in_order("generator_AtoB") or not identity:
+        if not identity or any(run.in_order(net) for net in GENERATORS):
             # The published order of passes, in which batch norm's running statistics go on.
             (fake_B,) = run("generator_AtoB", real_A)
-            (rec_A,) = run("generator_BtoA", fake_B)
+            if cycle:
+                (rec_A,) = run("generator_BtoA", fake_B)
             (fake_A,) = run("generator_BtoA", real_B)
-            (rec_B,) = run("generator_AtoB", fake_A)
+            if cycle:
+                (rec_B,) = run("generator_AtoB", fake_A)
             if identity:
                 (same_B,) = run("generator_AtoB", real_B)
                 (same_A,) = run("generator_BtoA", real_A)
@@ -69,9 +75,10 @@ def cyclegan(
         metrics = {
             "generator_AtoB": _fool(run, adversarial, "discriminator_B", real_B, fake_B),
             "generator_BtoA": _fool(run, adversarial, "discriminator_A", real_A, fake_A),
-            "cycle_A": cycle * l1(rec_A, real_A),
-            "cycle_B": cycle * l1(rec_B, real_B),
         }
+        if cycle:
+            metrics["cycle_A"] = cycle * l1(rec_A, real_A)
+            metrics["cycle_B"] = cycle * l1(rec_B, real_B)
         if identity:
             metrics["identity_A"] = cycle * identity * l1(same_A, real_A)
             metrics["identity_B"] = cycle * identity * l1(same_B, real_B)
@@ -124,7 +131,9 @@ def cyclegan(
 
     modules = dict(nets)
     pools = ("pool_A", "pool_B") if pool_size else ()
-    losses = (*GENERATORS, "cycle_A", "cycle_B")
+    losses = GENERATORS
+    if cycle:
+        losses += ("cycle_A", "cycle_B")
     if identity:
         losses += ("identity_A", "identity_B")
     moves = [

@@ -14,10 +14,16 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import lax
+
+from jaxgan.models import winograd
 
 Path = Literal["auto", "canonical", "xla"]
 Padding = int | tuple[tuple[int, int], tuple[int, int]]
+
+
+FEW = 8  # channels, or features, up to which patches are worth their memory
 
 
 class Geometry(NamedTuple):
@@ -51,6 +57,27 @@ def chosen_path(path: Path = "auto", platform: str | None = None) -> str:
     if path != "auto":
         return path
     return "canonical" if (platform or jax.default_backend()) == "cpu" else "xla"
+
+
+def chosen_method(geometry: Geometry, batch: int, channels: int, features: int) -> str:
+    """How the canonical path computes a convolution and its adjoints; shapes alone decide.
+
+    Returns:
+      ``winograd``: 3x3, stride 1, many channels. ``input_patches``, ``output_patches``: few
+      channels come in or go out. Else ``direct``.
+    """
+    height, width = geometry.output
+    if geometry.groups > 1:
+        return "direct"
+    if channels <= FEW and channels <= features:
+        return "input_patches"
+    if features <= FEW and geometry.strides == (1, 1):
+        return "output_patches"
+    tiles = batch * ((height + 1) // 2) * ((width + 1) // 2)
+    if geometry.kernel == (3, 3) and geometry.strides == (1, 1):
+        if min(channels, features) >= 16 and tiles >= 64:
+            return "winograd"
+    return "direct"
 
 
 def convolution(
@@ -140,83 +167,33 @@ def _xla(x, kernel, geometry):
     )
 
 
-def _swapped(kernel, groups):
-    """The kernel of the input adjoint: turned by 180 degrees, input and output swapped."""
-    h, w, i, o = kernel.shape
-    kernel = kernel[::-1, ::-1].reshape(h, w, i, groups, o // groups)
-    return kernel.transpose(0, 1, 4, 3, 2).reshape(h, w, o // groups, groups * i)
-
-
-def _dilated(y, swapped, geometry):
-    """Input adjoint as a convolution of `y`, dilated by the strides."""
-    padding = tuple(
-        (k - 1 - lo, size + k - 1 - ((out - 1) * stride + 1) - (k - 1 - lo))
-        for size, k, stride, (lo, _), out in zip(
-            geometry.size,
-            geometry.kernel,
-            geometry.strides,
-            geometry.padding,
-            geometry.output,
-            strict=True,
-        )
-    )
-    return lax.conv_general_dilated(
-        y,
-        swapped,
-        (1, 1),
-        padding,
-        lhs_dilation=geometry.strides,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=geometry.groups,
-    )
+# The three adjoints, each the derivative of the other two. Arguments: x [N, H, W, C],
+# kernel [h, w, C / groups, F], y [N, H', W', F].
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _forward(x, kernel, geometry):
-    """[N, H, W, C], [h, w, C / groups, F] -> [N, H', W', F]."""
-    return _xla(x, kernel, geometry)
+    return _FORWARD[chosen_method(geometry, *_sizes(x, kernel, geometry))](x, kernel, geometry)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _input_adjoint(y, kernel, geometry):
-    """[N, H', W', F], [h, w, C / groups, F] -> [N, H, W, C]."""
-    return _dilated(y, _swapped(kernel, geometry.groups), geometry)
+    method = chosen_method(geometry, *_sizes(y, kernel, geometry))
+    return _INPUT_ADJOINT[method](y, kernel, geometry)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _weight_adjoint(x, y, geometry):
-    """[N, H, W, C], [N, H', W', F] -> [h, w, C / groups, F]."""
-    groups = geometry.groups
-    n, height, width, c = x.shape
-    f = y.shape[-1]
-    # The batch becomes the contracted feature; each group is one group of that convolution.
-    lhs = x.reshape(n, height, width, groups, c // groups).transpose(4, 1, 2, 3, 0)
-    lhs = lhs.reshape(c // groups, height, width, groups * n)
-    padding = tuple(
-        (lo, (k - 1) + (out - 1) * stride + 1 - size - lo)
-        for size, k, stride, (lo, _), out in zip(
-            geometry.size,
-            geometry.kernel,
-            geometry.strides,
-            geometry.padding,
-            geometry.output,
-            strict=True,
-        )
-    )
-    result = lax.conv_general_dilated(
-        lhs,
-        y.transpose(1, 2, 0, 3),
-        (1, 1),
-        padding,
-        rhs_dilation=geometry.strides,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
-    return result.transpose(1, 2, 0, 3).reshape(*geometry.kernel, c // groups, f)
+    method = chosen_method(geometry, x.shape[0], x.shape[-1], y.shape[-1])
+    return _WEIGHT_ADJOINT[method](x, y, geometry)
 
 
-def _keep(x, y, geometry, function):
-    return function(x, y, geometry), (x, y)
+def _sizes(array, kernel, geometry):
+    return array.shape[0], kernel.shape[2] * geometry.groups, kernel.shape[3]
+
+
+def _keep(first, second, geometry, function):
+    return function(first, second, geometry), (first, second)
 
 
 _forward.defvjp(
@@ -240,3 +217,218 @@ _weight_adjoint.defvjp(
         _forward(saved[0], kernel, geometry),
     ),
 )
+
+
+def _pad(x, rows, columns):
+    """Zeros around [N, H, W, C]; negative numbers crop."""
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0)))
+
+
+def _crop(x, rows, columns):
+    return _pad(x, [-n for n in rows], [-n for n in columns])
+
+
+def _taps(x, count, stride, size, axis):
+    """What each of `count` kernel positions along `axis` meets: `size` pixels, `stride` apart."""
+    return [lax.slice_in_dim(x, i, i + (size - 1) * stride + 1, stride, axis) for i in range(count)]
+
+
+def _matmul(x, matrix):
+    """[N, H, W, C] by [C, F]."""
+    return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], -1)
+
+
+def _outer(x, y):
+    """[N, H, W, C] and [N, H, W, F] to [C, F], summed over pixels."""
+    return x.reshape(-1, x.shape[-1]).T @ y.reshape(-1, y.shape[-1])
+
+
+# direct: XLA's convolution where it is fast, one matrix product per weight where it isn't.
+
+
+def _direct_input_adjoint(y, kernel, geometry):
+    return _dilated(y, _swapped(kernel, geometry.groups), geometry)
+
+
+def _swapped(kernel, groups):
+    """The kernel of the input adjoint: turned by 180 degrees, input and output swapped."""
+    h, w, i, o = kernel.shape
+    kernel = kernel[::-1, ::-1].reshape(h, w, i, groups, o // groups)
+    return kernel.transpose(0, 1, 4, 3, 2).reshape(h, w, o // groups, groups * i)
+
+
+def _dilated(y, swapped, geometry):
+    """The input adjoint as a convolution of `y`, dilated by the strides."""
+    padding = tuple(
+        (k - 1 - lo, size + lo - (out - 1) * stride - 1)
+        for size, k, stride, (lo, _), out in zip(*geometry[:4], geometry.output, strict=True)
+    )
+    return lax.conv_general_dilated(
+        y,
+        swapped,
+        (1, 1),
+        padding,
+        lhs_dilation=geometry.strides,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=geometry.groups,
+    )
+
+
+def _direct_weight_adjoint(x, y, geometry):
+    if geometry.groups > 1:
+        return _grouped_weight_adjoint(x, y, geometry)
+    (h, w), (down, right) = geometry.kernel, geometry.strides
+    height, width = geometry.output
+    weights = [
+        _outer(part, y)
+        for row in _taps(_pad(x, *geometry.padding), h, down, height, 1)
+        for part in _taps(row, w, right, width, 2)
+    ]
+    return jnp.stack(weights).reshape(h, w, x.shape[-1], y.shape[-1])
+
+
+def _grouped_weight_adjoint(x, y, geometry):
+    """As a canonical convolution: the batch becomes the features that are summed over."""
+    groups = geometry.groups
+    n, height, width, c = x.shape
+    x = x.reshape(n, height, width, groups, c // groups).transpose(4, 1, 2, 3, 0)
+    padding = tuple(
+        (lo, k - 1 + (out - 1) * stride + 1 - size - lo)
+        for size, k, stride, (lo, _), out in zip(*geometry[:4], geometry.output, strict=True)
+    )
+    result = lax.conv_general_dilated(
+        x.reshape(c // groups, height, width, groups * n),
+        y.transpose(1, 2, 0, 3),
+        (1, 1),
+        padding,
+        rhs_dilation=geometry.strides,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+    return result.transpose(1, 2, 0, 3)
+
+
+# input_patches: each answer's whole window of a few-channel image as one row of a matrix.
+
+
+def _patches(x, geometry):
+    (h, w), (down, right) = geometry.kernel, geometry.strides
+    height, width = geometry.output
+    x = _pad(x, *geometry.padding)
+    x = jnp.concatenate(_taps(x, w, right, width, 2), axis=-1)
+    return jnp.concatenate(_taps(x, h, down, height, 1), axis=-1)
+
+
+def _patches_adjoint(patches, geometry):
+    for axis, i in ((1, 0), (2, 1)):
+        lo, hi = geometry.padding[i]
+        stride, padded = geometry.strides[i], geometry.size[i] + lo + hi
+        used = (geometry.output[i] - 1) * stride + 1
+        total = 0
+        for j, part in enumerate(jnp.split(patches, geometry.kernel[i], axis=-1)):
+            widths = [(0, 0, 0)] * 4
+            widths[axis] = (j - lo, padded - used - j - hi, stride - 1)
+            total = total + lax.pad(part, jnp.zeros((), part.dtype), widths)
+        patches = total
+    return patches
+
+
+def _input_patches_forward(x, kernel, geometry):
+    return _matmul(_patches(x, geometry), kernel.reshape(-1, kernel.shape[-1]))
+
+
+def _input_patches_input_adjoint(y, kernel, geometry):
+    return _patches_adjoint(_matmul(y, kernel.reshape(-1, kernel.shape[-1]).T), geometry)
+
+
+def _input_patches_weight_adjoint(x, y, geometry):
+    kernel = _outer(_patches(x, geometry), y)
+    return kernel.reshape(*geometry.kernel, x.shape[-1], y.shape[-1])
+
+
+# output_patches: the same with the roles of image and answer swapped, for a convolution to a
+# few features. Stride 1 only: its adjoint is then a convolution too.
+
+
+def _mirrored(geometry):
+    padding = tuple(
+        (k - 1 - lo, k - 1 - hi)
+        for k, (lo, hi) in zip(geometry.kernel, geometry.padding, strict=True)
+    )
+    return geometry._replace(size=geometry.output, padding=padding)
+
+
+def _output_patches_forward(x, kernel, geometry):
+    return _input_patches_input_adjoint(x, _swapped(kernel, 1), _mirrored(geometry))
+
+
+def _output_patches_input_adjoint(y, kernel, geometry):
+    return _input_patches_forward(y, _swapped(kernel, 1), _mirrored(geometry))
+
+
+def _output_patches_weight_adjoint(x, y, geometry):
+    return _swapped(_input_patches_weight_adjoint(y, x, _mirrored(geometry)), 1)
+
+
+# winograd: see `winograd`, which takes answers of even size.
+
+
+def _odd(geometry):
+    return [size % 2 for size in geometry.output]
+
+
+def _winograd_image(x, geometry):
+    (top, bottom), (left, right) = geometry.padding
+    rows, columns = _odd(geometry)
+    return _pad(x, (top, bottom + rows), (left, right + columns))
+
+
+def _winograd_answer(y, geometry):
+    rows, columns = _odd(geometry)
+    return _pad(y, (0, rows), (0, columns)) if rows or columns else y
+
+
+def _wide(dtype):
+    return jnp.promote_types(dtype, jnp.float32)  # bfloat16 would lose bits in the transforms
+
+
+def _winograd_forward(x, kernel, geometry):
+    wide = _wide(x.dtype)
+    y = winograd.forward(_winograd_image(x, geometry).astype(wide), kernel.astype(wide))
+    rows, columns = _odd(geometry)
+    return _crop(y, (0, rows), (0, columns)).astype(x.dtype)
+
+
+def _winograd_input_adjoint(y, kernel, geometry):
+    wide = _wide(y.dtype)
+    x = winograd.input_adjoint(_winograd_answer(y, geometry).astype(wide), kernel.astype(wide))
+    (top, bottom), (left, right) = geometry.padding
+    rows, columns = _odd(geometry)
+    return _crop(x, (top, bottom + rows), (left, right + columns)).astype(y.dtype)
+
+
+def _winograd_weight_adjoint(x, y, geometry):
+    wide = _wide(x.dtype)
+    return winograd.weight_adjoint(
+        _winograd_image(x, geometry).astype(wide), _winograd_answer(y, geometry).astype(wide)
+    ).astype(x.dtype)
+
+
+_FORWARD = {
+    "direct": _xla,
+    "input_patches": _input_patches_forward,
+    "output_patches": _output_patches_forward,
+    "winograd": _winograd_forward,
+}
+_INPUT_ADJOINT = {
+    "direct": _direct_input_adjoint,
+    "input_patches": _input_patches_input_adjoint,
+    "output_patches": _output_patches_input_adjoint,
+    "winograd": _winograd_input_adjoint,
+}
+_WEIGHT_ADJOINT = {
+    "direct": _direct_weight_adjoint,
+    "input_patches": _input_patches_weight_adjoint,
+    "output_patches": _output_patches_weight_adjoint,
+    "winograd": _winograd_weight_adjoint,
+}

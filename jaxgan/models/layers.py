@@ -1,6 +1,7 @@
 """Layers that every network here is made of (Flax Linen, NHWC)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import flax.linen as nn
@@ -109,6 +110,28 @@ class ConvTranspose(nn.Module):
         return x if bias is None else x + bias.reshape(1, 1, 1, -1)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _standardise(x, epsilon):
+    return _standardise_forward(x, epsilon)[0]
+
+
+def _standardise_forward(x, epsilon):
+    x = x - x.mean((1, 2), keepdims=True)
+    scale = lax.rsqrt(jnp.square(x).mean((1, 2), keepdims=True) + epsilon)
+    x = x * scale
+    return x, (x, scale)
+
+
+def _standardise_backward(epsilon, saved, cotangent):
+    # Only the answer is kept, which the next layer keeps anyway.
+    x, scale = saved
+    along = (cotangent * x).mean((1, 2), keepdims=True)
+    return (scale * (cotangent - cotangent.mean((1, 2), keepdims=True) - x * along),)
+
+
+_standardise.defvjp(_standardise_forward, _standardise_backward)
+
+
 class InstanceNorm(nn.Module):
     """Every channel of every image to mean 0 and (biased) variance 1 over its pixels.
 
@@ -125,8 +148,7 @@ class InstanceNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         dtype = self.dtype or x.dtype
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        wide = wide - wide.mean((1, 2), keepdims=True)
-        wide = wide * lax.rsqrt(jnp.square(wide).mean((1, 2), keepdims=True) + self.epsilon)
+        wide = _standardise(wide, self.epsilon)
         if self.affine:
             shape = (x.shape[-1],)
             scale = self.param("scale", nn.initializers.ones, shape, self.param_dtype)

@@ -33,8 +33,10 @@ class ResidualBlock(nn.Module):
     param_dtype: jnp.dtype = jnp.float32
     path: Path = "auto"
 
+    train: bool = True
+
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, _=None) -> tuple[jax.Array, None]:
         dtypes = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         y = x
         for i in range(2):
@@ -48,12 +50,12 @@ class ResidualBlock(nn.Module):
                 name=f"conv_{i}",
                 **dtypes,
             )(y)
-            y = normalise(self.norm, y, train, name=f"norm_{i}", **dtypes)
+            y = normalise(self.norm, y, self.train, name=f"norm_{i}", **dtypes)
             if i == 0:
                 y = nn.relu(y)
                 if self.dropout:
-                    y = nn.Dropout(self.dropout)(y, deterministic=not train)
-        return x + y
+                    y = nn.Dropout(self.dropout)(y, deterministic=not self.train)
+        return x + y, None
 
 
 class ResNetGenerator(nn.Module):
@@ -86,6 +88,7 @@ class ResNetGenerator(nn.Module):
     dtype: jnp.dtype | None = None
     param_dtype: jnp.dtype = jnp.float32
     path: Path = "auto"
+    unroll: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -112,16 +115,24 @@ class ResNetGenerator(nn.Module):
             name = f"down_{i}"
             x = Conv(self.width * 2 ** (i + 1), 3, strides=2, padding=1, name=name, **conv)(x)
             x = activate(x, name)
-        block = nn.remat(ResidualBlock, static_argnums=(2,)) if self.remat else ResidualBlock
-        for i in range(self.blocks):
-            x = block(
-                self.padding,
-                self.norm,
-                self.dropout,
-                path=self.path,
-                name=f"block_{i}",
-                **dtypes,
-            )(x, train)
+        block = nn.remat(ResidualBlock, prevent_cse=False) if self.remat else ResidualBlock
+        # Scanned, since the blocks are most of what there is to compile: parameters are stacked.
+        blocks = nn.scan(
+            block,
+            variable_axes={"params": 0, "batch_stats": 0},
+            split_rngs={"params": True, "dropout": True},
+            length=self.blocks,
+            unroll=self.unroll,
+        )
+        x, _ = blocks(
+            self.padding,
+            self.norm,
+            self.dropout,
+            path=self.path,
+            train=train,
+            name="blocks",
+            **dtypes,
+        )(x, None)
         for i in range(2):
             name = f"up_{i}"
             x = ConvTranspose(

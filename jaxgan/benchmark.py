@@ -1,0 +1,246 @@
+"""How fast a config trains on this machine: one line of JSON on stdout.
+
+    python -m jaxgan.benchmark --config=configs/cyclegan.py --steps=30 --warmup=3
+
+takes `--config.FIELD=VALUE` as `jaxgan.main` does, and writes nothing. The images are made in
+memory, so that no data set needs to be there. The state evolves as in training. Each step is
+waited for; the first `--warmup` ones don't count.
+
+- `images_per_second`: images of one domain through the whole step as the config has it.
+- `seconds_per_step`: the median, between `seconds_per_step_p10` and `seconds_per_step_p90`.
+- `compile_seconds`: of the step, `compiled_from_cache` or not. `startup_seconds`: from the command
+  to the end of the first step.
+- `peak_memory_bytes`: the most that one device used, or, where devices don't tell (CPUs), this
+  process (`peak_memory_of`). `step_memory_bytes`: what XLA plans for the step on one device.
+- `share_of_peak`: `flops_per_step` per second over what the devices' data sheet promises for
+  matrix products of the config's precision; null where no figure is known, as for CPUs.
+"""
+
+import itertools
+import json
+import math
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxgan import STARTED, commandline, experiment, fields, machine, workdir
+from jaxgan.errors import UserError
+from jaxgan.experiment import Experiment
+from jaxgan.sharding import compile_update, put_batch
+from jaxgan.state import TrainState
+
+LARGER_DOMAIN = 1000  # images that an epoch is taken to have; it decides the schedules alone
+BATCHES = 4  # different ones, taken in turn
+
+# Dense TFLOP/s of one device for (float32, bfloat16, float64), from the makers' data sheets.
+# JAX's default float32 matrix product runs as TF32 on Ampere and Hopper, as bfloat16 on TPUs.
+# JAX's devices are cores on TPU v2 and v3, chips later. The first name found in a device's counts.
+PEAKS = {
+    "H200 NVL": (417.5, 835.0, 60.0),
+    "H200": (494.5, 989.0, 67.0),
+    "H100 PCIe": (378.0, 756.0, 51.0),
+    "H100 NVL": (417.5, 835.0, 60.0),
+    "H100": (494.5, 989.0, 67.0),
+    "A100": (156.0, 312.0, 19.5),
+    "V100": (15.7, None, 7.8),
+    "T4": (8.1, None, 0.25),
+    "TPU v2": (22.5, 22.5, None),
+    "TPU v3": (61.5, 61.5, None),
+    "TPU v4 lite": (138.0, 138.0, None),
+    "TPU v4": (275.0, 275.0, None),
+    "TPU v5 lite": (197.0, 197.0, None),
+    "TPU v5e": (197.0, 197.0, None),
+    "TPU v5": (459.0, 459.0, None),
+    "TPU v6": (918.0, 918.0, None),
+}
+
+
+class Measurement(NamedTuple):
+    """What `measure` saw.
+
+    Attributes:
+      state: after the last step.
+      seconds: of each counted step.
+      compile_seconds: of lowering and compiling the update.
+      from_cache: whether its program came from the compilation cache.
+      first_step: `time.perf_counter()` at the end of the first step.
+      step_memory_bytes: XLA's plan for one device; None where it gives none.
+      flops: of one step on all devices together; None where they can't be counted.
+    """
+
+    state: TrainState
+    seconds: list[float]
+    compile_seconds: float
+    from_cache: bool
+    first_step: float
+    step_memory_bytes: int | None
+    flops: float | None
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; `argv` is without the program's name. Returns the exit code."""
+    return commandline.run(_main, argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    if commandline.wants_help(argv):
+        print(commandline.help_text(__doc__, argv, fields.wanted))
+        return 0
+    defaults = {"steps": 30, "warmup": 3}
+    command = commandline.parse(argv, defaults, "python -m jaxgan.benchmark")
+    steps, warmup = command.flags["steps"], command.flags["warmup"]
+    if steps < 1 or warmup < 0:
+        raise UserError(
+            f"--steps={steps} --warmup={warmup} measures nothing; try --steps=30 --warmup=3"
+        )
+    config = fields.resolve(command.config, command.overrides)
+    machine.prepare(config.precision, config.deterministic)
+    built = experiment.build(config, LARGER_DOMAIN)
+    print(f"compiling, then {warmup} + {steps} steps", file=sys.stderr)
+    seen = measure(built, config.seed, steps, warmup)
+
+    period = math.lcm(*(phase.every for phase in built.game.phases))
+    median, low, high = spread(seen.seconds, period)
+    devices = list(built.mesh.devices.ravel())
+    peak, of = peak_memory(devices)
+    provenance = workdir.provenance()
+    line = {
+        "config": command.name,
+        "presets": command.presets,
+        "overrides": command.overrides,
+        "images_per_second": config.data.batch_size / median,
+        "seconds_per_step": median,
+        "seconds_per_step_p10": low,
+        "seconds_per_step_p90": high,
+        "steps": steps,
+        "warmup": warmup,
+        "compile_seconds": seen.compile_seconds,
+        "compiled_from_cache": seen.from_cache,
+        "startup_seconds": seen.first_step - STARTED,
+        "peak_memory_bytes": peak,
+        "peak_memory_of": of,
+        "step_memory_bytes": seen.step_memory_bytes,
+        "flops_per_step": seen.flops,
+        "share_of_peak": share_of_peak(
+            seen.flops, median, devices[0].device_kind, len(devices), config.precision
+        ),
+        "devices": len(devices),
+        "batch_size": config.data.batch_size,
+        "image_size": config.data.image_size,
+        "precision": config.precision,
+        **{name: provenance[name] for name in ("device", "versions", "git")},
+    }
+    print(json.dumps(line))
+    return 0
+
+
+def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measurement:
+    """Trains `warmup + steps` steps on random images and times the last `steps` of them.
+
+    A step's time goes from a batch in this machine's memory to the state on the devices.
+
+    Args:
+      built: the experiment.
+      seed: of the state and of the images.
+      steps, warmup: numbers of steps; `warmup` may be 0.
+    """
+    rng = np.random.default_rng(seed)
+    batches = [
+        {name: _pixels(rng, x.shape, jax.process_count()) for name, x in built.batch.items()}
+        for _ in range(BATCHES)
+    ]
+    state = jax.block_until_ready(built.init(seed))
+    began = time.perf_counter()
+    lowered = compile_update(built.update(), built.mesh).lower(state, built.batch, None)
+    with _CacheHits() as cache:
+        update = lowered.compile()
+    compile_seconds = time.perf_counter() - began
+
+    ends = [time.perf_counter()]
+    for i in range(warmup + steps):
+        batch = put_batch(batches[i % BATCHES], built.mesh)
+        state = jax.block_until_ready(update(state, batch, None))
+        ends.append(time.perf_counter())
+    seconds = [after - before for before, after in itertools.pairwise(ends)]
+    memory = update.memory_analysis()
+    return Measurement(
+        state,
+        seconds[warmup:],
+        compile_seconds,
+        cache.seen,
+        ends[1],
+        memory and memory.argument_size_in_bytes + memory.temp_size_in_bytes,
+        _flops(built, lowered),
+    )
+
+
+def _pixels(rng, shape: Sequence[int], processes: int):
+    repeats, accumulate, micro, *rest = shape
+    shape = (repeats, accumulate, micro // processes, *rest)
+    return rng.integers(0, 256, shape, dtype="uint8")
+
+
+def _flops(built: Experiment, lowered: Any) -> float | None:
+    # Before XLA's passes, so that the figure belongs to the config: afterwards a GPU's
+    # convolutions are library calls that the analysis doesn't see. It counts a loop's body once.
+    analysis = lowered.cost_analysis()
+    slices = next(iter(built.batch.values())).shape[1]
+    if not analysis or "flops" not in analysis or any(p.repeats > 1 for p in built.game.phases):
+        return None
+    return float(analysis["flops"]) * slices
+
+
+def spread(seconds: Sequence[float], period: int = 1) -> tuple[float, float, float]:
+    """Median, 10th and 90th percentile of seconds per step.
+
+    Args:
+      seconds: of each step.
+      period: steps after which all lazy phases have had their turn. Their steps are dearer, so
+        that means over whole periods are what is ranked; a last, shorter one counts only where
+        there is no other.
+    """
+    whole = len(seconds) // period * period
+    means = np.mean(np.reshape(seconds[:whole], (-1, period)), 1) if whole else [np.mean(seconds)]
+    return tuple(float(x) for x in np.percentile(means, (50, 10, 90)))
+
+
+def peak_memory(devices: Sequence[Any]) -> tuple[int, str]:
+    """Bytes in use at the worst moment so far: of one "device", or of this "process"."""
+    stats = [device.memory_stats() or {} for device in devices]
+    if all("peak_bytes_in_use" in s for s in stats):
+        return max(s["peak_bytes_in_use"] for s in stats), "device"
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "process"
+
+
+def share_of_peak(
+    flops: float | None, seconds: float, kind: str, count: int, precision: str
+) -> float | None:
+    """FLOPs per second over the peak of `count` devices named `kind`; None where unknown."""
+    column = ("float32", "bfloat16", "float64").index(precision)
+    peak = next((row[column] for name, row in PEAKS.items() if name in kind), None)
+    return flops / seconds / (count * peak * 1e12) if flops and peak else None
+
+
+class _CacheHits:
+    """Whether something was found in the compilation cache inside this `with`."""
+
+    def __enter__(self) -> "_CacheHits":
+        self.seen = False
+        jax.monitoring.register_event_listener(self._listen)
+        return self
+
+    def __exit__(self, *_) -> None:
+        jax.monitoring.unregister_event_listener(self._listen)
+
+    def _listen(self, event: str, **_) -> None:
+        self.seen |= event == "/jax/compilation_cache/cache_hits"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
