@@ -12,8 +12,9 @@ waited for; the first `--warmup` ones don't count.
   to the end of the first step.
 - `peak_memory_bytes`: the most that one device used, or, where devices don't tell (CPUs), this
   process (`peak_memory_of`). `step_memory_bytes`: what XLA plans for the step on one device.
-- `share_of_peak`: `flops_per_step` per second over what the devices' data sheet promises for
-  matrix products of the config's precision; null where no figure is known, as for CPUs.
+- `share_of_peak`: `flops_per_step` (its convolutions and matrix products) per second, over what the
+  devices' data sheet promises at the config's precision; null where no figure is known, as for
+  CPUs.
 """
 
 import itertools
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxgan import STARTED, commandline, experiment, fields, machine, workdir
+from jaxgan import STARTED, commandline, experiment, fields, flops, machine, workdir
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
 from jaxgan.sharding import compile_update, put_batch
@@ -70,7 +71,6 @@ class Measurement(NamedTuple):
       from_cache: whether its program came from the compilation cache.
       first_step: `time.perf_counter()` at the end of the first step.
       step_memory_bytes: XLA's plan for one device; None where it gives none.
-      flops: of one step on all devices together; None where they can't be counted.
     """
 
     state: TrainState
@@ -79,7 +79,6 @@ class Measurement(NamedTuple):
     from_cache: bool
     first_step: float
     step_memory_bytes: int | None
-    flops: float | None
 
 
 def main(argv: Sequence[str]) -> int:
@@ -106,6 +105,7 @@ def _main(argv: Sequence[str]) -> int:
 
     period = math.lcm(*(phase.every for phase in built.game.phases))
     median, low, high = spread(seen.seconds, period)
+    work = flops_per_step(built)
     devices = list(built.mesh.devices.ravel())
     peak, of = peak_memory(devices)
     provenance = workdir.provenance()
@@ -125,9 +125,9 @@ def _main(argv: Sequence[str]) -> int:
         "peak_memory_bytes": peak,
         "peak_memory_of": of,
         "step_memory_bytes": seen.step_memory_bytes,
-        "flops_per_step": seen.flops,
+        "flops_per_step": work,
         "share_of_peak": share_of_peak(
-            seen.flops, median, devices[0].device_kind, len(devices), config.precision
+            work, median, devices[0].device_kind, len(devices), config.precision
         ),
         "devices": len(devices),
         "batch_size": config.data.batch_size,
@@ -156,9 +156,9 @@ def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measuremen
     ]
     state = jax.block_until_ready(built.init(seed))
     began = time.perf_counter()
-    lowered = compile_update(built.update(), built.mesh).lower(state, built.batch, None)
+    update = compile_update(built.update(), built.mesh)
     with _CacheHits() as cache:
-        update = lowered.compile()
+        update = update.lower(state, built.batch, None).compile()
     compile_seconds = time.perf_counter() - began
 
     ends = [time.perf_counter()]
@@ -175,7 +175,6 @@ def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measuremen
         cache.seen,
         ends[1],
         memory and memory.argument_size_in_bytes + memory.temp_size_in_bytes,
-        _flops(built, lowered),
     )
 
 
@@ -185,14 +184,14 @@ def _pixels(rng, shape: Sequence[int], processes: int):
     return rng.integers(0, 256, shape, dtype="uint8")
 
 
-def _flops(built: Experiment, lowered: Any) -> float | None:
-    # Before XLA's passes, so that the figure belongs to the config: afterwards a GPU's
-    # convolutions are library calls that the analysis doesn't see. It counts a loop's body once.
-    analysis = lowered.cost_analysis()
-    slices = next(iter(built.batch.values())).shape[1]
-    if not analysis or "flops" not in analysis or any(p.repeats > 1 for p in built.game.phases):
+def flops_per_step(built: Experiment) -> int | None:
+    """FLOPs of one step on all devices together; None where phases are lazy.
+
+    (Which branch of a `cond` is played how often can't be seen in the program.)
+    """
+    if any(phase.every > 1 for phase in built.game.phases):
         return None
-    return float(analysis["flops"]) * slices
+    return flops.count(built.update(), built.template(), built.batch, None)
 
 
 def spread(seconds: Sequence[float], period: int = 1) -> tuple[float, float, float]:
@@ -219,12 +218,12 @@ def peak_memory(devices: Sequence[Any]) -> tuple[int, str]:
 
 
 def share_of_peak(
-    flops: float | None, seconds: float, kind: str, count: int, precision: str
+    work: float | None, seconds: float, kind: str, count: int, precision: str
 ) -> float | None:
-    """FLOPs per second over the peak of `count` devices named `kind`; None where unknown."""
+    """FLOPs (`work`) per second over the peak of `count` devices of a kind; None where unknown."""
     column = ("float32", "bfloat16", "float64").index(precision)
     peak = next((row[column] for name, row in PEAKS.items() if name in kind), None)
-    return flops / seconds / (count * peak * 1e12) if flops and peak else None
+    return work / seconds / (count * peak * 1e12) if work and peak else None
 
 
 class _CacheHits:

@@ -250,7 +250,7 @@ def _values(words: Sequence[str], known: Mapping[str, Any]) -> Iterator[tuple[st
             yield negated, False
             continue
         if name not in known:
-            raise UserError(_unknown(name, known))
+            raise UserError(_unknown(word, name, known))
         if isinstance(known[name], bool) and not equals:
             yield name, True
             continue
@@ -284,7 +284,7 @@ def _example(default: Any) -> str:
     return str(default) or "NAME"
 
 
-def _unknown(name: str, known: Mapping[str, Any]) -> str:
+def _unknown(word: str, name: str, known: Mapping[str, Any]) -> str:
     group = [field for field in known if field.startswith(f"{name}.")]
     if group:
         return f"--{name} is a group of fields; give one of them, such as --{group[0]}=..."
@@ -294,7 +294,7 @@ def _unknown(name: str, known: Mapping[str, Any]) -> str:
             f"give --{name[2:]}=..."
         )
     what = "field" if name.startswith("config.") else "flag"
-    return f"unknown {what} --{name}; {_meant(name, known)}"
+    return f"unknown {what} {word.partition('=')[0]}; {_meant(word, known)}"
 
 
 def _meant(word: str, known: Mapping[str, Any]) -> str:

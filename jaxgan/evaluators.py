@@ -153,6 +153,19 @@ def best_mode(name: str) -> str:
     return "min" if name.startswith("cycle_l1") else "max"
 
 
+def require_score(name: str, paired: bool) -> None:
+    """Checks that a score will be there.
+
+    Raises:
+      UserError: for one that needs a truth, where the test set has none.
+    """
+    if name.startswith("psnr") and not paired:
+        raise UserError(
+            f"checkpoint.best={name!r} needs test images whose truth is known, as the built-in "
+            f"scenes have it; try --config.checkpoint.best={name.replace('psnr', 'cycle_l1')}"
+        )
+
+
 def _section(direction: str, domain: Domain, made: Translations, scores) -> Section:
     rows = []
     for i, name in enumerate(domain.names):

@@ -105,8 +105,8 @@ def build(config: ConfigDict, larger_domain: int) -> Experiment:
     images = jax.ShapeDtypeStruct(shape, jnp.uint8)
     if steps * config.data.batch_size > MOST_IMAGES:
         raise UserError(
-            f"{steps} steps of {config.data.batch_size} images are more than the {MOST_IMAGES} "
-            "images that a run can count; lower --config.train.steps or train.epochs"
+            f"this run would see more than the {MOST_IMAGES} images that it can count; lower "
+            "--config.train.steps, train.epochs or data.batch_size"
         )
     game = choose("game", config.game, GAMES)(config)
     # The fields are named after one player of a kind: optimizer.generator, of the generators.
@@ -249,14 +249,15 @@ def choose(field: str, name: str, table: Mapping[str, Any]) -> Any:
     if ":" in name:
         module, _, function = name.partition(":")
         try:
-            return getattr(importlib.import_module(module), function)
-        except AttributeError:
-            raise UserError(f"{field}={name!r}: module {module} has no {function!r}") from None
+            found = importlib.import_module(module)
         except Exception as error:  # whatever the module raises
             raise UserError(
                 f"{field}={name!r} can't be imported ({type(error).__name__}: {error}); it should "
-                f"be MODULE:FUNCTION, and the folder that holds MODULE the current one"
+                "be MODULE:FUNCTION, with MODULE.py in the folder that the command is run from"
             ) from None
+        if not callable(getattr(found, function, None)):
+            raise UserError(f"{field}={name!r}: {found.__name__} has no function {function!r}")
+        return getattr(found, function)
     if name not in table:
         raise UserError(f"{field}={name!r} is unknown: {nearest(name, list(table))}")
     return table[name]

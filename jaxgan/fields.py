@@ -37,8 +37,8 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] = ()) -> ConfigDict
         )
     if config.checkpoint.best and not config.evaluate.every:
         raise UserError(
-            f"checkpoint.best={config.checkpoint.best!r} needs scores during the run; set "
-            "--config.evaluate.every, best to the same number as checkpoint.every"
+            f"checkpoint.best={config.checkpoint.best!r} needs scores during the run; try "
+            f"--config.evaluate.every={config.checkpoint.every}"
         )
     if not config.data.load_size:
         config.data.load_size = datasets.default_load_size(config.data)
@@ -76,7 +76,7 @@ RANGES = {
     "devices": (_devices, "auto or a number of devices"),
     "seed": _between(0, 2**31),
     "train.steps": _at_least(0),
-    "train.epochs": _at_least(0),
+    "train.epochs": _between(0, 10**9),
     "train.accumulate": _at_least(1),
     "train.first": _among("generators", "discriminators"),
     "train.log_every": _at_least(1),

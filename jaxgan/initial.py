@@ -29,6 +29,8 @@ def chosen_nets(init: ConfigDict, game: Game) -> list[str]:
             there = ", ".join([*game.players, *game.nets])
             raise UserError(f"init.nets: there is no player or net {name!r}; there are {there}")
         nets += game.players.get(name, (name,))
+    if not nets:
+        raise UserError("init.nets names no net; try --config.init.nets=" + ",".join(game.players))
     return nets
 
 

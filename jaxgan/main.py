@@ -39,16 +39,19 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
     folder = workdir.resolve(command.flags["workdir"] or default_workdir(command))
     typed = ["python", "-m", "jaxgan.main", *argv]
 
+    experiment.build(config, 1)  # its mistakes shall not wait until all images are read
     data = experiment.open_data(config)
+    evaluators.require_score(config.checkpoint.best, data.paired)
     sizes = {"train_A": len(data.train_A), "train_B": len(data.train_B)}
     built = experiment.build(config, max(sizes.values()))
     record = {**config.to_dict(), "found": sizes}
+    nets = initial.chosen_nets(config.init, built.game)
     source = None
     if config.init.workdir:
         arrays, digest = initial.source(config.init, built.game, folder)
         record["init"]["sha256"] = digest
         if arrays is not None:
-            source = arrays, initial.chosen_nets(config.init, built.game)
+            source = arrays, nets
             initial.require_same(built.template(), *source)
 
     check = {"free": built.free_fields, "growing": built.growing_fields}

@@ -325,7 +325,9 @@ def _recorded(workdir: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from error
+        raise UserError(
+            f"{path} can't be read ({error.strerror}); name another folder with --workdir."
+        ) from error
     except (ValueError, KeyError, TypeError):
         raise UserError(
             f"{path} isn't what a run writes, so nothing there is touched; name another folder "

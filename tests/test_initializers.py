@@ -34,10 +34,20 @@ def test_the_key_decides():
         assert abs(correlation) < 5 / np.sqrt(np.prod(SHAPE))
 
 
-def test_the_same_inside_of_jit():
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_the_same_inside_of_jit(dtype, x64):
     draw = normal(0.02)
-    inside = jax.jit(lambda key: draw(key, SHAPE))(jax.random.key(5))
-    np.testing.assert_array_equal(inside, draw(jax.random.key(5), SHAPE))
+    inside = jax.jit(lambda key: draw(key, SHAPE, dtype))(jax.random.key(5))
+    assert inside.dtype == dtype
+    np.testing.assert_array_equal(inside, draw(jax.random.key(5), SHAPE, dtype))
+
+
+def test_the_same_inside_of_control_flow(x64):
+    """As networks do that scan over their blocks: a callback in a thread of its own."""
+    draw, keys = normal(0.02), jax.random.split(jax.random.key(5), 3)
+    _, scanned = jax.lax.scan(lambda _, key: (None, draw(key, SHAPE, jnp.float64)), None, keys)
+    for weights, key in zip(scanned, keys, strict=True):
+        np.testing.assert_array_equal(weights, draw(key, SHAPE, jnp.float64))
 
 
 def test_old_style_keys():
@@ -73,8 +83,9 @@ def test_networks_begin_as_published(network, norm):
             assert not np.any(leaf)
             continue
         mean = {"kernel": 0.0, "scale": 1.0}[name]
-        kernels.append((np.ravel(leaf) - mean) / 0.02)
-        firsts.add(float(kernels[-1][0]))
+        for part in leaf if path[0].key == "blocks" else [leaf]:
+            kernels.append((np.ravel(part) - mean) / 0.02)
+            firsts.add(float(kernels[-1][0]))
     assert len(firsts) == len(kernels)
     assert stats.kstest(np.concatenate(kernels), "norm").pvalue > 1e-4
     assert (norm == "batch") == ("scale" in str(jax.tree_util.tree_structure(params)))

@@ -92,7 +92,7 @@ def compiled_once():
 class Process:
     """The command as a process of its own; killed when the test ends, whatever happened."""
 
-    def __init__(self, folder, fields=(), cache=None):
+    def __init__(self, folder, fields=(), cache=None, fills_cache=False):
         self.folder = Path(folder)
         self.output = self.folder.parent / "stdout"
         self.errors = self.folder.parent / "stderr"
@@ -102,7 +102,7 @@ class Process:
             "PYTHONPATH": os.pathsep.join(paths),
             "JAX_COMPILATION_CACHE_DIR": str(cache or jax.config.jax_compilation_cache_dir),
             # JAX writes its cache in place: a kill in the midst of it would leave a torn entry.
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0" if fills_cache else "1e9",
         }
         command = [sys.executable, "-m", "jaxgan.main", *arguments(folder, fields)]
         with open(self.output, "wb") as output, open(self.errors, "wb") as errors:
@@ -272,7 +272,7 @@ BATCHES = {
 def test_ten_kills_at_random_moments(fields, tmp_path):
     fields = MANY | fields
     folder, reference = tmp_path / "killed/run", tmp_path / "reference/run"
-    with Process(reference, fields) as process:
+    with Process(reference, fields, fills_cache=True) as process:
         assert process.wait(600) == 0
     generator = random.Random(0)
     where = ["compiling"] * 2 + ["saving"] * 3 + ["evaluating"] * 2 + ["training"] * 3

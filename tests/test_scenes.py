@@ -38,7 +38,7 @@ def digest():
     return hashlib.sha256(b"".join(p.tobytes() for p in pictures)).hexdigest()[:16]
 
 
-PINNED = "0"
+PINNED = "ae40fae81d01cafe"
 
 
 def test_pictures_are_the_same_bits_everywhere():
@@ -126,8 +126,8 @@ def test_what_a_season_does_to_each_material(pairs):
 def test_the_season_is_more_than_a_tint(pairs):
     summer, winter, _ = pairs
     assert 8 < psnr(summer, winter) < 11
-    assert psnr(affine(summer, winter), winter) < 16
-    assert psnr(affine(winter, summer), summer) < 16
+    assert psnr(affine(summer, winter), winter) < 15.5
+    assert psnr(affine(winter, summer), summer) < 15.5
 
 
 def test_a_source_is_a_range_of_one_season():

@@ -363,7 +363,7 @@ def mistake(root):
 def test_absent_folder(tmp_path):
     message = mistake(tmp_path / "horses")
     assert "does not exist" in message
-    assert f"The part that exists is {tmp_path}." in message
+    assert f"the part that exists is {tmp_path}." in message
     assert "trainA and trainB" in message
 
 
@@ -389,10 +389,10 @@ def test_missing_domain_lists_what_is_there(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "hint"),
     [
-        (("A", "B"), "Rename A to trainA and B to trainB."),
-        (("train_a", "Train-B"), "Rename train_a to trainA and Train-B to trainB."),
-        (("train/A", "train/B"), "Rename train/A to trainA and train/B to trainB."),
-        (("trainA", "trainb"), "Rename trainb to trainB."),
+        (("A", "B"), "rename A to trainA and B to trainB"),
+        (("train_a", "Train-B"), "rename train_a to trainA and Train-B to trainB"),
+        (("train/A", "train/B"), "rename train/A to trainA and train/B to trainB"),
+        (("trainA", "trainb"), "rename trainb to trainB"),
         (("horses/trainA", "horses/trainB"), "--config.data.path={root}/horses"),
     ],
 )
@@ -403,7 +403,7 @@ def test_hint_at_a_layout_that_is_nearly_right(tmp_path, folders, hint):
 
 def test_hint_at_the_parent(tmp_path):
     root = unpaired_folder(tmp_path)
-    with pytest.raises(UserError, match=f"Try --config.data.path={tmp_path}$"):
+    with pytest.raises(UserError, match=f"try --config.data.path={tmp_path}$"):
         open_folder(root / "trainA")
 
 

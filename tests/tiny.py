@@ -1,12 +1,22 @@
-"""Networks that compile in no time: 1 x 1 convolutions, and the norms of the real ones."""
+"""Networks that compile in no time (1 x 1 convolutions, and the norms of the real ones), and the
+configs' experiments in small."""
+
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxgan import commandline
+from jaxgan.experiment import Experiment, build
+from jaxgan.fields import resolve
 from jaxgan.models.initializers import normal
 from jaxgan.models.layers import normalise
+from jaxgan.sharding import compile_update, put_batch
+from jaxgan.state import TrainState, reset_metrics
+
+CONFIG = Path(__file__).parent.parent / "configs" / "cyclegan.py"
 
 
 class Generator(nn.Module):
@@ -76,3 +86,28 @@ def difference(a, b) -> float:
             with np.errstate(divide="ignore"):
                 worst = max(worst, float(np.max(np.abs(x - y)) / np.max(np.abs(y))))
     return worst
+
+
+def experiment(*overrides: str, presets: str = "smoke") -> Experiment:
+    """Of configs/cyclegan.py and overrides such as `data.image_size=8`."""
+    argv = [f"--config={CONFIG}:{presets}", *(f"--config.{word}" for word in overrides)]
+    command = commandline.parse(argv, {}, "python")
+    return build(resolve(command.config, command.overrides), larger_domain=8)
+
+
+def compiled(experiment: Experiment):
+    """Its update, compiled quickly rather than for speed."""
+    update = compile_update(experiment.update(), experiment.mesh)
+    lowered = update.lower(experiment.template(), experiment.batch, None)
+    return lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
+
+
+def train(experiment: Experiment, update, steps: int = 3, seed: int = 0) -> list[TrainState]:
+    """The states after each step on random images, on the host, metrics reset at each."""
+    state, states = experiment.init(seed), []
+    for step in range(steps):
+        batch = images(step, *experiment.batch["A"].shape)
+        state = update(state, put_batch(batch, experiment.mesh), None)
+        states.append(jax.device_get(state))
+        state = reset_metrics(state)
+    return states

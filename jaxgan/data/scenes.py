@@ -18,7 +18,7 @@ How a picture comes about:
 What one season shows, the other therefore shows as well, and there is no hidden randomness:
 the translation has an answer. But it is no colour map: blue sky turns to dusk while water of
 the same blue turns to pale ice, green meadows turn white while green crowns turn to twigs, red
-roofs disappear while red barns stay.
+roofs disappear while brown barns stay.
 
 Only +, -, *, /, sqrt, floor and comparisons, each a ufunc of its own, touch the pixels, and
 only `Generator.random` is drawn from: all exact in IEEE arithmetic, so the pictures are the
@@ -35,6 +35,7 @@ from jaxgan.errors import UserError
 
 SEASONS = ("summer", "winter")
 SMALLEST = 16
+BANK = 0.015  # so much of a hill shows above the lake before it
 
 # material: (summer stops, winter stops), evenly spaced over the tone, dark to light. A stop is
 # (red, green, blue) or (red, green, blue, opacity in percent).
@@ -42,7 +43,7 @@ _RAMPS = {
     # the tone of the sky: 0 at the horizon, 1 at the zenith
     "sky": (
         [(205, 232, 246), (140, 200, 243), (88, 164, 235), (58, 130, 222)],
-        [(252, 200, 150), (233, 158, 150), (160, 122, 158), (92, 88, 142)],
+        [(255, 218, 150), (240, 146, 138), (146, 98, 156), (58, 66, 132)],
     ),
     "glow": (
         [(255, 250, 214, 0), (255, 250, 214, 55)],
@@ -77,11 +78,11 @@ _RAMPS = {
         [(196, 160, 110), (228, 200, 150)],
         [(168, 142, 134), (206, 184, 174)],
     ),
-    "wall": ([(206, 190, 168), (250, 240, 220)], [(186, 168, 172), (240, 226, 216)]),
+    "wall": ([(214, 178, 120), (248, 222, 160)], [(184, 146, 112), (228, 194, 150)]),
     "barn": ([(112, 74, 48), (150, 104, 66)], [(94, 66, 56), (136, 98, 76)]),
     "roof": (
-        [(138, 46, 36), (190, 70, 48), (208, 88, 60)],
-        [(110, 58, 62), (228, 234, 248), (248, 250, 255)],
+        [(150, 62, 46), (202, 96, 70), (218, 120, 92)],
+        [(128, 72, 68), (222, 228, 244), (240, 244, 252)],
     ),
     "window": ([(48, 74, 104), (84, 120, 150)], [(255, 196, 84), (255, 226, 130)]),
     "wood": (
@@ -203,7 +204,7 @@ class Thing(NamedTuple):
     x: float
     y: float
     height: float
-    shape: tuple[float, ...]  # random numbers in [0, 1) that make it an individual
+    shape: tuple[float, ...]  # numbers in [0, 1) that make it an individual
 
 
 class Hill(NamedTuple):
@@ -219,13 +220,13 @@ class Scene(NamedTuple):
     light: float  # -1: the sun stands on the left, 1: on the right
     horizon: float
     sun: tuple[float, float, float]
-    clouds: tuple[tuple[float, ...], ...]
+    clouds: tuple[tuple[float, ...], ...]  # x, y, width, and how tall its puffs are
     peaks: tuple[tuple[float, ...], ...]  # x, height, steepness; the tallest stands in the back
     hills: tuple[Hill, ...]  # far to near
     lake: tuple[float, float, float, float] | None  # x, y, half-width, half-height
-    path: tuple[float, ...] | None
-    fence: tuple[float, ...] | None
-    flowers: np.ndarray  # [n, 3]: x, depth, tone
+    path: tuple[float, float, float, float] | None  # start: x, below the crest; foot: x; bend
+    fence: tuple[float, float, float] | None  # below the crest, left, right
+    flowers: tuple[tuple[float, float, float], ...]  # x, distance below the crest, tone
     noise: np.ndarray  # [32, 32] in [0, 1): the lattice that all noise interpolates
 
 
@@ -244,7 +245,10 @@ def compose(index: int, world: int = 0) -> Scene:
     horizon = between(0.40, 0.48)
     sun = (between(0.12, 0.88), between(0.09, 0.22), between(0.045, 0.06))
     clouds = tuple(
-        (between(-0.05, 1.05), between(0.06, 0.30), between(0.17, 0.26), *_several(numbers, 5))
+        (
+            *(between(-0.05, 1.05), between(0.06, 0.30), between(0.17, 0.26)),
+            *(next(numbers) for _ in range(5)),
+        )
         for _ in range(1 + int(between(0, 3)))
     )
     peaks = [
@@ -270,51 +274,66 @@ def compose(index: int, world: int = 0) -> Scene:
     homestead = between(0.15, 0.85)
     near_house = chance(0.45)
 
-    def stand(hill, count, kinds, low, high, depth):
-        things = []
-        for _ in range(count):
-            kind = kinds[int(between(0, len(kinds)))]
-            x, down = between(0.0, 1.0), between(0.01, depth)
-            height = between(low, high)
-            things.append((kind, x, down, height, tuple(_several(numbers, 16))))
-        return things
+    def stand(kinds, count, low, high, depth):
+        # y counts from the crest until `settle` knows where that is
+        return [
+            Thing(
+                kinds[int(between(0, len(kinds)))],
+                x=between(0.0, 1.0),
+                y=between(0.005, depth),
+                height=between(low, high),
+                shape=tuple(next(numbers) for _ in range(8)),
+            )
+            for _ in range(count)
+        ]
 
-    woods = ("crown", "conifer", "conifer", "crown")
-    small = stand(middle, int(between(0, 4)), woods, 0.13, 0.19, 0.05)
-    large = stand(near, 1 + int(between(0, 3)), woods, 0.34, 0.48, 0.10)
-    large += stand(near, int(between(0, 2)), ("stone",), 0.04, 0.07, 0.2)
-    house = stand(near, 1, ("house", "house", "barn"), 0.19, 0.24, 0.06)[0]
-    cottage = stand(middle, 1, ("house", "barn"), 0.11, 0.14, 0.05)[0]
+    woods = ("crown", "conifer")
+    small = stand(woods, int(between(0, 4)), 0.13, 0.19, 0.05)
+    large = stand(woods, 1 + int(between(0, 3)), 0.34, 0.48, 0.10)
+    large += stand(("stone",), int(between(0, 2)), 0.04, 0.07, 0.20)
+    (house,) = stand(("house", "house", "barn"), 1, 0.19, 0.24, 0.06)
+    (cottage,) = stand(("house", "barn"), 1, 0.11, 0.14, 0.05)
     if near_house:
-        large = [t for t in large if abs(t[1] - homestead) > 0.17]
-        large.append((house[0], homestead, *house[2:]))
+        large = [thing for thing in large if abs(thing.x - homestead) > 0.17]
+        large.append(house._replace(x=homestead))
     elif chance(0.85):
-        small = [t for t in small if abs(t[1] - homestead) > 0.10]
-        small.append((cottage[0], homestead, *cottage[2:]))
+        small = [thing for thing in small if abs(thing.x - homestead) > 0.10]
+        small.append(cottage._replace(x=homestead))
 
-    def settle(hill, things):
-        crest = _crest(hill, noise, np.array([t[1] for t in things])).tolist()
-        at = zip(things, crest, strict=True)
-        placed = (Thing(t[0], t[1], c + t[2], *t[3:]) for t, c in at)
-        return hill._replace(things=tuple(sorted(placed, key=lambda thing: thing.y)))
+    def settle(hill, things, shore=1.0):
+        crests = _crest(hill, noise, np.array([thing.x for thing in things])).tolist()
+        things = [
+            thing._replace(y=crest + min(thing.y, max(shore - crest, BANK) - 0.005))
+            for thing, crest in zip(things, crests, strict=True)
+        ]
+        return hill._replace(things=tuple(sorted(things, key=lambda thing: thing.y)))
 
+    light = -1.0 if sun[0] < 0.5 else 1.0
     path = None
     if chance(0.6):
-        # to the door, or over the crest
-        top, start = (0.05, homestead) if near_house else (0.0, between(0.2, 0.8))
-        path = (start, top, between(0.2, 0.8), between(-1, 1))
+        # from the door, or over the crest
+        door = homestead + light * _length(house) / 2
+        start, down = (door, house.y) if near_house else (between(0.2, 0.8), 0.0)
+        path = (start, down, between(0.2, 0.8), between(-1, 1))
     fence = (between(0.10, 0.16), between(0.0, 0.5), between(0.6, 1.0)) if chance(0.25) else None
-    flowers = np.array([(between(0, 1), between(0.06, 0.4), between(0, 1)) for _ in range(6)])
     return Scene(
-        -1.0 if sun[0] < 0.5 else 1.0, horizon, sun, clouds,
-        tuple(sorted(peaks, key=lambda peak: -peak[1])),
-        (far, settle(middle, small), settle(near, large)),
-        lake, path, fence, flowers, noise,
-    )  # fmt: skip
+        light=light,
+        horizon=horizon,
+        sun=sun,
+        clouds=clouds,
+        peaks=tuple(sorted(peaks, key=lambda peak: -peak[1])),
+        hills=(far, settle(middle, small, lake[1] - lake[3] if lake else 1.0), settle(near, large)),
+        lake=lake,
+        path=path,
+        fence=fence,
+        flowers=tuple((between(0, 1), between(0.06, 0.4), between(0, 1)) for _ in range(6)),
+        noise=noise,
+    )
 
 
-def _several(numbers: Iterator[float], count: int) -> list[float]:
-    return [next(numbers) for _ in range(count)]
+def _length(house: Thing) -> float:
+    """Of a house's long side."""
+    return house.height * (0.75 + 0.3 * house.shape[1])
 
 
 def _smooth(part):
@@ -405,7 +424,7 @@ def _layers(scene: Scene, size: int) -> Iterator[Layer]:
     for thing in middle.things:
         yield from _THINGS[thing.kind](scene, grid, thing)
     if scene.lake:
-        yield from _lake(scene, grid)
+        yield from _lake(scene, grid, middle)
     yield from _meadow(scene, grid, near)
     if scene.path:
         yield from _path(scene, grid, near)
@@ -501,14 +520,15 @@ def _meadow(scene: Scene, grid: _Grid, hill: Hill) -> Iterator[Layer]:
         yield Layer("wheat", rows, columns, sides * ends * coverage, _unit(tone))
 
 
-def _lake(scene: Scene, grid: _Grid) -> Iterator[Layer]:
+def _lake(scene: Scene, grid: _Grid, bank: Hill) -> Iterator[Layer]:
     lake_x, lake_y, half, reach = scene.lake
     far = lake_y - reach
     rows, columns, x, y = grid.window(lake_x - half, far - 0.02, lake_x + half, lake_y + reach * 3)
     across = (x - lake_x) / half
     bend = np.sqrt(np.maximum(1 - across * across, 0)) * reach
     shore = (_wave(scene.noise[11], x * 7) - 0.5) * 0.02
-    inside = np.minimum(y - (lake_y - bend + shore), lake_y + bend * 3 - y)
+    land = _crest(bank, scene.noise, x) + BANK
+    inside = np.minimum(y - np.maximum(lake_y - bend + shore, land), lake_y + bend * 3 - y)
     depth = (y - far) / (reach * 3)
     waves = np.sqrt(np.maximum(depth[:, 0], 0)) * 16
     ripples = _field(scene.noise.T, grid.at[columns] * 5, waves) - 0.5
@@ -531,8 +551,8 @@ def _path(scene: Scene, grid: _Grid, hill: Hill) -> Iterator[Layer]:
 
 
 def _flowers(scene: Scene, grid: _Grid, hill: Hill) -> Iterator[Layer]:
-    crest = _crest(hill, scene.noise, scene.flowers[:, 0])
-    for (x0, down, colour), top in zip(scene.flowers.tolist(), crest.tolist(), strict=True):
+    crests = _crest(hill, scene.noise, np.array([x for x, _, _ in scene.flowers])).tolist()
+    for (x0, down, colour), top in zip(scene.flowers, crests, strict=True):
         y0, r = top + down, 0.006 + 0.025 * down
         box = grid.window(x0 - r, y0 - r, x0 + r, y0 + r)
         if box:
@@ -691,7 +711,7 @@ def _house(scene: Scene, grid: _Grid, thing: Thing) -> Iterator[Layer]:
     wall = "barn" if thing.kind == "barn" else "wall"
     away = -scene.light
     eave, ridge = y0 - tall * 0.52, y0 - tall
-    front, long = tall * 0.62, tall * (0.75 + 0.3 * thing.shape[1])
+    front, long = tall * 0.62, _length(thing)
     corner = x0 - away * (front + long) / 2
 
     def block(material, middle, half, top, bottom, tone):

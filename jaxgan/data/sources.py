@@ -145,7 +145,7 @@ class ImageFolder:
 
 def _image_names(folder: Path) -> list[str]:
     if not folder.exists():
-        raise UserError(f"{folder} does not exist.{_nearest_existing(folder)}")
+        raise UserError(f"{folder} does not exist{_nearest_existing(folder)}")
     if not folder.is_dir():
         raise UserError(f"{folder} is a file; a folder of {KINDS} images is needed.")
     names, others = [], []
@@ -179,7 +179,7 @@ def _file_names(folder: Path) -> Iterator[str]:
 def _nearest_existing(path: Path) -> str:
     for parent in path.parents:
         if parent.is_dir():
-            return f" The part that exists is {parent.resolve()}."
+            return f"; the part that exists is {parent.resolve()}"
     return ""
 
 
@@ -423,7 +423,10 @@ def _check_unpaired_layout(root: Path):
     needed = ("trainA", "trainB")
     expected = f"A folder with {UNPAIRED_LAYOUT} is needed"
     if not root.exists():
-        raise UserError(f"data.path={root} does not exist.{_nearest_existing(root)} {expected}.")
+        raise UserError(
+            f"data.path={root} does not exist{_nearest_existing(root)}. {expected}: "
+            "--config.data.path=DIR"
+        )
     if not root.is_dir():
         raise UserError(f"data.path={root} is a file. {expected}; unpack an archive first.")
     missing = [name for name in needed if not (root / name).is_dir()]
@@ -434,7 +437,7 @@ def _check_unpaired_layout(root: Path):
     holds = f"it holds {shown}" if there else "it is empty"
     raise UserError(
         f"data.path={root} has no {' and no '.join(missing)} ({holds}). "
-        f"{expected}.{_layout_hint(root, there, missing)}"
+        f"{expected}{_layout_hint(root, there, missing) or ': --config.data.path=DIR'}"
     )
 
 
@@ -444,9 +447,9 @@ def _layout_hint(root: Path, there: list[str], missing: list[str]) -> str:
 
     inside = [name for name in there if complete(root / name)]
     if inside:
-        return f" Try --config.data.path={root / inside[0]}"
+        return f"; try --config.data.path={root / inside[0]}"
     if complete(root.resolve().parent):
-        return f" Try --config.data.path={root.resolve().parent}"
+        return f"; try --config.data.path={root.resolve().parent}"
     renamed = {}
     for name in missing:
         domain = name[-1]
@@ -459,5 +462,5 @@ def _layout_hint(root: Path, there: list[str], missing: list[str]) -> str:
             renamed[name] = f"train/{domain}"
     if renamed:
         pairs = " and ".join(f"{other} to {name}" for name, other in renamed.items())
-        return f" Rename {pairs}."
+        return f"; rename {pairs}"
     return ""

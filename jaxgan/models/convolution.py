@@ -74,9 +74,9 @@ def chosen_method(geometry: Geometry, batch: int, channels: int, features: int) 
     if features <= FEW and geometry.strides == (1, 1):
         return "output_patches"
     tiles = batch * ((height + 1) // 2) * ((width + 1) // 2)
-    if geometry.kernel == (3, 3) and geometry.strides == (1, 1):
-        if min(channels, features) >= 16 and tiles >= 64:
-            return "winograd"
+    three = geometry.kernel == (3, 3) and geometry.strides == (1, 1)
+    if three and min(channels, features) >= 16 and tiles >= 64:
+        return "winograd"
     return "direct"
 
 

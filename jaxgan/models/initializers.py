@@ -21,9 +21,17 @@ def normal(stddev: float, mean: float = 0.0):
         words = jax.random.key_data(key)
         if not isinstance(words, jax.core.Tracer):
             return jnp.asarray(draw(np.asarray(words), shape).astype(dtype))
-        result = jax.ShapeDtypeStruct(shape, dtype)
-        return jax.pure_callback(
-            lambda words: draw(np.asarray(words), shape).astype(dtype), result, words
+        if np.dtype(dtype).itemsize < 8:
+            result = jax.ShapeDtypeStruct(shape, dtype)
+            return jax.pure_callback(
+                lambda words: draw(np.asarray(words), shape).astype(dtype), result, words
+            )
+        # As pairs of 32 bits: a callback runs in a thread of its own, where `enable_x64` may be
+        # off, and its float64 would be cut.
+        result = jax.ShapeDtypeStruct((*shape, 2), jnp.uint32)
+        bits = jax.pure_callback(
+            lambda words: draw(np.asarray(words), (*shape, 1)).view(np.uint32), result, words
         )
+        return jax.lax.bitcast_convert_type(bits, dtype)
 
     return initialise

@@ -8,6 +8,7 @@ convolutions are transposed by ``2, 3, 1, 0``: see `convolution.transposed_convo
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxgan.errors import UserError
@@ -23,15 +24,13 @@ def resnet_generator_from_published(arrays: Arrays) -> tuple[dict[str, Any], Var
     Raises:
       UserError: names are unknown or missing.
     """
-    indices = {int(name.split(".")[1]) for name in arrays if ".conv_block." in name}
-    blocks = len(indices)
-    inner = {int(name.split(".")[3]) for name in arrays if ".conv_block.0." in name}
+    blocks = len({name.split(".")[1] for name in arrays if ".conv_block." in name})
     inner = {
         int(name.split(".")[3])
         for name in arrays
         if ".conv_block." in name and np.ndim(arrays[name]) == 4
     }
-    if blocks and inner not in ({1, 5}, {1, 6}, {0, 3}, {0, 4}):
+    if inner not in ({1, 5}, {1, 6}, {0, 3}, {0, 4}):
         raise UserError(
             f"no published ResNet generator: its residual blocks have convolutions {sorted(inner)};"
             " expected 1 and 5 (reflection) or 0 and 3 (zero padding)"
@@ -40,6 +39,7 @@ def resnet_generator_from_published(arrays: Arrays) -> tuple[dict[str, Any], Var
     dropout = 0.5 if inner & {4, 6} else 0.0
     entries = list(_resnet_entries(blocks, padding, bool(dropout)))
     norm, variables = _from_published(arrays, entries, "ResNet generator")
+    variables = {name: _stacked(tree) for name, tree in variables.items()}
     arguments = {
         "channels": variables["params"]["last"]["kernel"].shape[3],
         "width": variables["params"]["first"]["kernel"].shape[3],
@@ -55,7 +55,8 @@ def resnet_generator_to_published(
     variables: Variables, *, padding: str = "reflect", dropout: float = 0.0
 ) -> dict[str, np.ndarray]:
     """The variables of a `resnet.ResNetGenerator` under the published names."""
-    blocks = sum(name.startswith("block_") for name in variables["params"])
+    blocks = variables["params"]["blocks"]["conv_0"]["kernel"].shape[0]
+    variables = {name: _unstacked(tree, blocks) for name, tree in variables.items()}
     return _to_published(variables, _resnet_entries(blocks, padding, bool(dropout)))
 
 
@@ -92,6 +93,22 @@ def pixel_discriminator_from_published(arrays: Arrays) -> tuple[dict[str, Any], 
 def pixel_discriminator_to_published(variables: Variables) -> dict[str, np.ndarray]:
     """The variables of a `patchgan.PixelDiscriminator` under the published names."""
     return _to_published(variables, _pixel_entries())
+
+
+def _stacked(tree: dict) -> dict:
+    """``block_0``, ``block_1``, ... to one ``blocks``, as `resnet.ResNetGenerator` scans them."""
+    names = sorted((name for name in tree if name.startswith("block_")), key=lambda n: int(n[6:]))
+    blocks = jax.tree.map(lambda *leaves: np.stack(leaves), *(tree[name] for name in names))
+    return {name: leaf for name, leaf in tree.items() if name not in names} | {"blocks": blocks}
+
+
+def _unstacked(tree: Mapping, blocks: int) -> dict:
+    rest = {name: leaf for name, leaf in tree.items() if name != "blocks"}
+    each = {
+        f"block_{i}": jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], dict(tree["blocks"]))
+        for i in range(blocks)
+    }
+    return rest | each
 
 
 def _resnet_entries(blocks: int, padding: str, dropout: bool) -> Iterator[Entry]:

@@ -88,7 +88,6 @@ class ResNetGenerator(nn.Module):
     dtype: jnp.dtype | None = None
     param_dtype: jnp.dtype = jnp.float32
     path: Path = "auto"
-    unroll: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -122,7 +121,6 @@ class ResNetGenerator(nn.Module):
             variable_axes={"params": 0, "batch_stats": 0},
             split_rngs={"params": True, "dropout": True},
             length=self.blocks,
-            unroll=self.unroll,
         )
         x, _ = blocks(
             self.padding,
