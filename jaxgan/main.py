@@ -45,8 +45,9 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
     sizes = {"train_A": len(data.train_A), "train_B": len(data.train_B)}
     built = experiment.build(config, max(sizes.values()))
     record = {**config.to_dict(), "found": sizes}
-    nets = initial.chosen_nets(config.init, built.game)
     source = None
+    if config.init.workdir or "init.nets" in command.overrides:
+        nets = initial.chosen_nets(config.init, built.game)
     if config.init.workdir:
         arrays, digest = initial.source(config.init, built.game, folder)
         record["init"]["sha256"] = digest

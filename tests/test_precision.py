@@ -160,17 +160,17 @@ def loss_and_gradient(images, **fields):
 
     variables = net.lazy_init(jax.random.key(0), tiny.shapes(images), train=False)
     params = variables.pop("params")
-    function = jax.jit(jax.value_and_grad(loss, has_aux=True))
-    compiled = function.lower(params, variables, images).compile()
+    lowered = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(params, variables, images)
+    compiled = lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
     return compiled, partial(compiled, params, variables, images)
 
 
 def test_remat_changes_nothing_but_memory(x64):
     """Loss, statistics and gradients in float64, with dropout; fewer bytes of activations."""
-    images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)))
+    images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)))
     fields = {
-        "width": 8,
-        "blocks": 24,
+        "width": 4,
+        "blocks": 60,  # scanned, so that many take no longer to compile than few
         "norm": "batch",
         "dropout": 0.5,
         "dtype": jnp.float64,

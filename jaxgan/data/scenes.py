@@ -43,7 +43,7 @@ _RAMPS = {
     # the tone of the sky: 0 at the horizon, 1 at the zenith
     "sky": (
         [(205, 232, 246), (140, 200, 243), (88, 164, 235), (58, 130, 222)],
-        [(255, 218, 150), (240, 146, 138), (146, 98, 156), (58, 66, 132)],
+        [(255, 220, 150), (242, 144, 130), (140, 90, 152), (52, 58, 126)],
     ),
     "glow": (
         [(255, 250, 214, 0), (255, 250, 214, 55)],
@@ -56,15 +56,15 @@ _RAMPS = {
     ),
     "rock": (
         [(92, 98, 128), (118, 122, 148), (176, 170, 178), (204, 198, 196)],
-        [(84, 88, 128), (116, 120, 162), (232, 210, 218), (250, 236, 236)],
+        [(92, 94, 136), (134, 136, 180), (226, 208, 220), (244, 230, 234)],
     ),
     "forest": (
-        [(40, 96, 62), (62, 128, 66), (96, 156, 80)],
+        [(40, 92, 50), (64, 122, 50), (96, 150, 64)],
         [(62, 62, 92), (104, 100, 128), (186, 186, 206)],
     ),
     "meadow": (
-        [(66, 130, 46), (112, 172, 58), (164, 206, 84)],
-        [(164, 186, 228), (208, 220, 242), (236, 240, 250)],
+        [(54, 114, 40), (92, 152, 48), (146, 190, 72)],
+        [(172, 192, 232), (216, 226, 245), (240, 243, 251)],
     ),
     "wheat": (
         [(196, 146, 52), (230, 188, 82), (250, 220, 128)],
@@ -86,8 +86,8 @@ _RAMPS = {
     ),
     "window": ([(48, 74, 104), (84, 120, 150)], [(255, 196, 84), (255, 226, 130)]),
     "wood": (
-        [(92, 62, 42), (128, 92, 62), (164, 126, 88)],
-        [(86, 62, 56), (122, 96, 88), (236, 240, 248)],
+        [(104, 72, 50), (142, 106, 74), (172, 136, 98)],
+        [(98, 72, 64), (140, 114, 104), (232, 236, 246)],
     ),
     "trunk": ([(78, 54, 40), (124, 90, 64)], [(56, 42, 48), (98, 80, 80)]),
     "crown": (
@@ -96,7 +96,7 @@ _RAMPS = {
     ),
     "conifer": (
         [(14, 60, 46), (26, 84, 56), (58, 120, 74)],
-        [(24, 58, 60), (54, 92, 92), (222, 232, 242)],
+        [(28, 64, 62), (60, 98, 96), (206, 220, 230)],
     ),
     "shadow": ([(24, 66, 40, 0), (24, 66, 40, 35)], [(98, 122, 186, 0), (98, 122, 186, 40)]),
     "flower": (
@@ -410,7 +410,7 @@ class _Grid:
 
     def inside(self, distance: np.ndarray) -> np.ndarray:
         """Coverage of a pixel whose centre lies `distance` inside an edge."""
-        return _unit(distance * self.size + 0.5)
+        return _unit(distance * (self.size / 1.7) + 0.5)
 
 
 def _layers(scene: Scene, size: int) -> Iterator[Layer]:
@@ -553,11 +553,11 @@ def _path(scene: Scene, grid: _Grid, hill: Hill) -> Iterator[Layer]:
 def _flowers(scene: Scene, grid: _Grid, hill: Hill) -> Iterator[Layer]:
     crests = _crest(hill, scene.noise, np.array([x for x, _, _ in scene.flowers])).tolist()
     for (x0, down, colour), top in zip(scene.flowers, crests, strict=True):
-        y0, r = top + down, 0.006 + 0.025 * down
+        y0, r = top + down, 0.004 + 0.02 * down
         box = grid.window(x0 - r, y0 - r, x0 + r, y0 + r)
         if box:
             rows, columns, x, y = box
-            coverage = grid.inside(r - _distance(x - x0, y - y0))
+            coverage = grid.inside(r - _distance(x - x0, y - y0)) * min(1.0, r * grid.size)
             yield Layer("flower", rows, columns, coverage, np.full_like(coverage, colour))
 
 
@@ -618,7 +618,7 @@ def _conifer(scene: Scene, grid: _Grid, thing: Thing) -> Iterator[Layer]:
     rows, columns, x, y = box
     dx = x - x0
     down = (y - (y0 - tall)) / (tall * 0.90)  # 0 at the tip, 1 at the hem
-    tier = np.maximum(down, 0) * 4
+    tier = np.maximum(down, 0) * 3
     tier = tier - np.floor(tier)
     reach = half * (0.62 * down + 0.26 * tier + 0.10)
     coverage = grid.inside((reach - np.abs(dx)) * 0.9)
