@@ -78,7 +78,7 @@ def get_config(presets: str = "") -> ConfigDict:
     c.model.discriminator = ConfigDict()
     c.model.discriminator.kind = "patch"  # or pixel
     c.model.discriminator.width = 32
-    c.model.discriminator.layers = 2  # 34 x 34 patches; 70 x 70 would be the whole image
+    c.model.discriminator.layers = 3  # 70 x 70 patches
     c.model.discriminator.norm = "instance"
 
     c.loss = ConfigDict()
@@ -115,7 +115,6 @@ def published(config: ConfigDict) -> None:
     config.model.generator.width = 64
     config.model.generator.blocks = 9
     config.model.discriminator.width = 64
-    config.model.discriminator.layers = 3  # 70 x 70 patches
     config.checkpoint.every = 1000
     config.evaluate.every = 10000
 

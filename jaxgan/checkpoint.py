@@ -169,16 +169,19 @@ class Checkpoints:
         """All whole checkpoints, oldest first. Every file that wasn't read yet is read."""
         return _agree(self._find_whole)
 
-    def latest(self) -> int | None:
+    def latest(self, warn: bool = True) -> int | None:
         """The newest whole checkpoint; None where there is none, damaged or whole.
 
         Newer ones that are damaged are skipped with a warning, and removed unless read-only, so
         that their steps can be saved again. Where none is whole, nothing is removed.
 
+        Args:
+          warn: False where the same is soon asked again.
+
         Raises:
           UserError: where there are checkpoints and none of them is whole.
         """
-        return _only(_agree(self._find_latest))
+        return _only(_agree(lambda: self._find_latest(warn)))
 
     def best(self) -> int | None:
         """The whole checkpoint with the best score `best`; None where none has that score."""
@@ -313,14 +316,14 @@ class Checkpoints:
     def _find_whole(self) -> list[int]:
         return [step for step in self._found() if self._damage(step) is None]
 
-    def _find_latest(self) -> list[int]:
+    def _find_latest(self, warn: bool) -> list[int]:
         found, damaged = self._found(), {}
         while found:
             reason = self._damage(found[-1])
             if reason is None:
                 break
             if not (self._directory / str(found[-1])).exists():
-                return self._find_latest()  # the run that trains here has just replaced it
+                return self._find_latest(warn)  # the run that trains here has just replaced it
             damaged[found.pop()] = reason
         if damaged and not found:
             raise UserError(
@@ -328,7 +331,7 @@ class Checkpoints:
                 + "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
                 + "). Bring back a copy of them, or delete that folder to start from step 0."
             )
-        for step, reason in damaged.items():
+        for step, reason in damaged.items() if warn else ():
             log.warning("checkpoint %d is damaged and skipped: %s", step, reason)
         if not self._read_only:
             self._clean(damaged, found[:-1])

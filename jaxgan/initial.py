@@ -47,7 +47,7 @@ def source(init: ConfigDict, game: Game, folder: Path) -> tuple[dict[str, np.nda
         digest = workdir.recorded_config(folder)["init"]["sha256"]
     except (UserError, KeyError):
         return read(init, game)
-    begun = Checkpoints(folder, read_only=True).latest() is not None
+    begun = Checkpoints(folder, read_only=True).latest(warn=False) is not None
     return (None, digest) if begun else read(init, game)
 
 

@@ -58,7 +58,7 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
     check = {"free": built.free_fields, "growing": built.growing_fields}
     found = workdir.check(folder, record, typed, **check)
     if found.resume:
-        reached = checkpoint.Checkpoints(folder, read_only=True).latest() or 0
+        reached = checkpoint.Checkpoints(folder, read_only=True).latest(warn=False) or 0
         if reached >= built.steps:
             print(f"{folder} is finished: step {reached} of {built.steps}; nothing to do")
             return 0

@@ -306,7 +306,7 @@ def test_ten_kills_at_random_moments(fields, tmp_path):
         return max((int(path.stem.removeprefix("step_")) for path in pictures), default=0)
 
     for name in where:
-        longest = {"compiling": 3.0, "saving": 0.1, "evaluating": 0.3, "training": 2.0}[name]
+        longest = {"compiling": 3.0, "saving": 0.1, "evaluating": 0.3, "training": 0.7}[name]
         cache = tmp_path / "cold" if name == "compiling" else None
         with Process(folder, fields, cache) as process:
             process.until(moments(process)[name])
@@ -384,7 +384,7 @@ def test_a_torn_checkpoint_is_skipped(reference, stopped_at, capsys, caplog):
     largest = max(files, key=lambda p: p.stat().st_size)
     os.truncate(largest, largest.stat().st_size // 2)
     assert run(folder, CONSTANT) == 0
-    assert "checkpoint 15 is damaged and skipped" in caplog.text
+    assert caplog.text.count("checkpoint 15 is damaged and skipped") == 1
     assert "resumed at step 10\n" in capsys.readouterr().out
     assert_same_run(folder, reference)
 

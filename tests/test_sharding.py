@@ -16,9 +16,9 @@ from jaxgan.state import Ema, reset_metrics
 from jaxgan.update import init_state, make_update
 
 
-def play(norm, devices, steps=3, dtype=jnp.float64, accumulate=1, loss=lsgan):
+def play(norm, devices, steps=3, dtype=jnp.float64, accumulate=1, loss=lsgan, pool_size=10):
     """States after each step of CycleGAN with networks of 1 x 1, on 8 images a step."""
-    game = cyclegan(tiny.nets(norm, dtype), loss(), pool_size=10)
+    game = cyclegan(tiny.nets(norm, dtype), loss(), pool_size=pool_size)
     optimizers = {player: adam(player, 0.5, 0.999) for player in game.players}
     schedules = {f"learning_rate/{player}": constant(1e-2) for player in game.players}
     args = (game, optimizers, schedules, Ema(("generator_AtoB",), 50.0))
@@ -30,7 +30,7 @@ def play(norm, devices, steps=3, dtype=jnp.float64, accumulate=1, loss=lsgan):
     # Compiled for this placement and no other, as in training.
     update = compile_update(make_update(*args, dtype=dtype), mesh)
     update = update.lower(state, tiny.shapes(batch), None)
-    update = update.compile(compiler_options={"xla_backend_optimization_level": 0})
+    update = update.compile(compiler_options=tiny.QUICKLY)
     states = []
     for step in range(steps):
         state = update(state, put_batch(tiny.images(step, *shape), mesh), None)
@@ -60,12 +60,20 @@ def test_any_number_of_devices(norm, settings, numbers, x64):
 
 def test_the_first_step_in_float32():
     """Later ones part: Adam divides by gradients that are little more than rounding errors."""
-    alone, shared = (play("batch", devices, 1, jnp.float32)[0] for devices in (1, 4))
+    alone, shared = (play("batch", devices, 1, jnp.float32, pool_size=0)[0] for devices in (1, 4))
     assert tiny.difference(shared.metrics, alone.metrics) < 1e-5
     assert tiny.difference(shared.stats, alone.stats) < 1e-5
 
 
-def test_real_networks_on_1_and_4_devices(x64):
+@pytest.mark.parametrize(
+    ("settings", "losses"),
+    [
+        (["loss.cycle=0.0", "pool.size=0"], 4),
+        pytest.param([], 8, marks=pytest.mark.slow),
+    ],
+    ids=["adversarial", "whole"],
+)
+def test_real_networks_on_1_and_4_devices(settings, losses, x64):
     """A ResNet with batch norm and a PatchGAN with instance norm, as configs build them."""
     runs = []
     for devices in (1, 4):
@@ -79,11 +87,12 @@ def test_real_networks_on_1_and_4_devices(x64):
             "optimizer.generator.name=sgd",
             "optimizer.discriminator.name=sgd",
             f"devices={devices}",
+            *settings,
         )
         assert experiment.mesh.size == devices
         runs.append(tiny.train(experiment, tiny.compiled(experiment)))
     for shared, alone in zip(runs[1], runs[0], strict=True):
-        assert len(alone.metrics) == 8
+        assert len(alone.metrics) == losses
         for part in ("metrics", "stats", "memory"):
             assert tiny.difference(getattr(shared, part), getattr(alone, part)) < 1e-9
         # Biases before an instance norm have no effect, and only rounding errors for gradients.

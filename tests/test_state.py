@@ -87,7 +87,7 @@ class Slope:
         args = (game, {"g": sgd("g")}, {"learning_rate/g": constant(1.0)}, ema)
         self.batch = {"x": jnp.zeros((1, accumulate, 2, 1))}
         self.state = init_state(*args, 0, tiny.shapes(self.batch))
-        self.update = jax.jit(make_update(*args))
+        self.update = tiny.jit(make_update(*args))
 
     def run(self, steps):
         for _ in range(steps):

@@ -38,8 +38,9 @@ class Play:
         args = (self.game, optimizers, schedules, None)
         with jax.enable_x64(True):
             self.state = init_state(*args, 0, tiny.shapes(BATCH), jnp.float64)
-            self.update = jax.jit(make_update(*args, dtype=jnp.float64))
-            self.by_hand = jax.jit(partial(step_by_hand, self))
+            self.plain = make_update(*args, dtype=jnp.float64)
+            self.update = tiny.jit(self.plain)
+            self.by_hand = tiny.jit(partial(step_by_hand, self))
 
     def step(self, state=None, batch=BATCH):
         return self.update(reset_metrics(self.state if state is None else state), batch, None)
@@ -187,7 +188,7 @@ def test_the_order_of_statistics_counts(plays, x64):
     """What the test above would not see if the running statistics didn't depend on the order."""
     play = plays("batch")
 
-    @jax.jit
+    @tiny.jit
     def identity_first(nets):
         hand = ByHand(play.modules, nets)
         hand("generator_AtoB", real("B"))
@@ -217,7 +218,7 @@ def test_a_weight_of_0_builds_nothing(weights, absent, plays, x64):
 
 def test_a_weight_of_0_builds_no_passes(plays, x64):
     def products(play):
-        jaxpr = jax.make_jaxpr(play.update)(play.state, BATCH, None)
+        jaxpr = jax.make_jaxpr(play.plain)(play.state, BATCH, None)
         return str(jaxpr).count("dot_general")
 
     whole, no_identity = plays(), plays(identity=0.0)
@@ -232,7 +233,7 @@ def test_first_discriminators(plays, x64):
     """They judge fakes of their own making, by the generators as they are; then these move."""
     play = plays("batch", first="discriminators", pool_size=0)
 
-    @jax.jit
+    @tiny.jit
     def first_move(nets):
         fakes = {
             "B": ByHand(play.modules, nets)("generator_AtoB", real("A")),
@@ -259,7 +260,7 @@ def test_first_discriminators(plays, x64):
     # generators' own statistics became while the discriminators played is dropped.
     moved = {n: {"params": after.params[n], **stats[n]} for n in DISCRIMINATORS}
 
-    @jax.jit
+    @tiny.jit
     def second_move(nets):
         hand = ByHand(play.modules, nets)
         losses, _ = hand.generators(play.loss)
@@ -295,7 +296,7 @@ def test_pools_fill_and_then_answer(plays, x64):
         assert pool.count == 2
         assert tiny.difference(pool.images, fakes[domain]) < TOLERANCE
 
-    @jax.jit
+    @tiny.jit
     def judge(nets, memory, fakes, step):
         """What the pools answer, by keys of this step, this phase and each pool."""
         answers, pools, losses = {}, {}, {}
@@ -347,7 +348,7 @@ def test_the_discriminators_loss_teaches_no_generator(first, plays, x64):
                 handoff[f"fake_{target}"] = fake
         return phase.objective(nets | made, play.state.memory, handoff, batch, context)[0]
 
-    gradient = jax.jit(jax.grad(loss))({name: nets[name]["params"] for name in GENERATORS})
+    gradient = tiny.jit(jax.grad(loss))({name: nets[name]["params"] for name in GENERATORS})
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
 
 
@@ -361,7 +362,7 @@ def test_passes_draw_dropout_of_their_own(x64):
     net = modules["generator_AtoB"]
     variables = net.lazy_init(jax.random.key(0), tiny.shapes(image), train=False)
 
-    @jax.jit
+    @tiny.jit
     def passes(seed):
         run = Passes(modules, {"generator_AtoB": variables}, jax.random.key(seed))
         joined = run("generator_AtoB", image, image)

@@ -39,7 +39,8 @@ class Play:
         args = (game, optimizers, schedules, ema)
         self.batch = {"x": jnp.arange(np.prod(batch), dtype=jnp.float32).reshape(batch)}
         self.state = init_state(*args, 0, tiny.shapes(self.batch))
-        self.update = jax.jit(make_update(*args))
+        self.plain = make_update(*args)
+        self.update = tiny.jit(self.plain)
 
     def run(self, steps=1, **batch):
         for _ in range(steps):
@@ -214,7 +215,7 @@ def test_accumulation_equals_the_full_batch(x64):
         batch = tiny.images(3, 1, accumulate, 8 // accumulate, 4, 4, 3)
         args = (game, {"g": adam("g", 0.5, 0.999)}, {"learning_rate/g": constant(0.1)}, None)
         state = init_state(*args, 0, tiny.shapes(batch), jnp.float64)
-        update = jax.jit(make_update(*args, dtype=jnp.float64))
+        update = tiny.jit(make_update(*args, dtype=jnp.float64))
         for _ in range(3):
             state = update(state, batch, None)
         states.append(state)
@@ -436,7 +437,7 @@ def test_schedules_see_the_images_so_far():
     }
     game = Game(dict.fromkeys(NETS), Play.players, (phase,), None, None)
     optimizers = {player: sgd(player) for player in Play.players}
-    update = jax.jit(make_update(game, optimizers, schedules))
+    update = tiny.jit(make_update(game, optimizers, schedules))
     state = game_args.state
     for step in range(4):
         before = state.params["g"]["w"]
@@ -488,7 +489,7 @@ def test_donation():
         return [x.unsafe_buffer_pointer() for x in jax.tree.leaves(state) if x.size]
 
     play = whole_game()
-    donating = jax.jit(play.update, donate_argnums=0)
+    donating = tiny.jit(play.plain, donate_argnums=0)
     state, expected = play.state, play.run()
     for _ in range(2):
         assert len(set(buffers(state))) == len(buffers(state))

@@ -1,6 +1,7 @@
 """Networks that compile in no time (1 x 1 convolutions, and the norms of the real ones), and the
 configs' experiments in small."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -17,6 +18,9 @@ from jaxgan.sharding import compile_update, put_batch
 from jaxgan.state import TrainState, reset_metrics
 
 CONFIG = Path(__file__).parent.parent / "configs" / "cyclegan.py"
+# Compiling takes longer than anything that is computed here.
+QUICKLY = {"xla_backend_optimization_level": 0}
+jit = partial(jax.jit, compiler_options=QUICKLY)
 
 
 class Generator(nn.Module):
@@ -96,10 +100,10 @@ def experiment(*overrides: str, presets: str = "smoke") -> Experiment:
 
 
 def compiled(experiment: Experiment):
-    """Its update, compiled quickly rather than for speed."""
+    """Its update."""
     update = compile_update(experiment.update(), experiment.mesh)
     lowered = update.lower(experiment.template(), experiment.batch, None)
-    return lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
+    return lowered.compile(compiler_options=QUICKLY)
 
 
 def train(experiment: Experiment, update, steps: int = 3, seed: int = 0) -> list[TrainState]:
