@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_pictures_are_the_same_bits_everywhere():
     )
     fresh = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        cwd=__file__.rsplit("/tests/", 1)[0],
+        cwd=Path(__file__).parents[1],
     )  # fmt: skip
     assert fresh.stdout.strip() == PINNED
 

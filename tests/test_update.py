@@ -5,6 +5,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import tiny
 
@@ -346,6 +347,18 @@ def test_a_bad_step_inside_of_control_flow(fields):
 def test_a_bad_micro_batch():
     play = Play(Phase("d", "discriminator", poisoned("d", "loss")), batch=(1, 4, 2, 3))
     play.run(1, x=play.batch["x"].at[0, 2].multiply(-1))
+    assert play.state.first_bad.tolist() == [0, 0]
+
+
+def test_gradients_count_where_the_optimizer_hides_them():
+    """Clipped, an infinite gradient leaves finite weights."""
+
+    def clipping(player):
+        return lambda schedules: optax.chain(optax.clip(1.0), sgd(player)(schedules))
+
+    play = Play(Phase("d", "discriminator", poisoned("d", "gradient")), optimizer=clipping)
+    play.run(x=jnp.zeros_like(play.batch["x"]))
+    assert np.isfinite(play.w("d")).all()
     assert play.state.first_bad.tolist() == [0, 0]
 
 

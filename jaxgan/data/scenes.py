@@ -38,7 +38,9 @@ SMALLEST = 16
 BANK = 0.015  # so much of a hill shows above the lake before it
 
 # material: (summer stops, winter stops), evenly spaced over the tone, dark to light. A stop is
-# (red, green, blue) or (red, green, blue, opacity in percent).
+# (red, green, blue) or (red, green, blue, opacity in percent). What defeats a colour map lies in
+# the large areas (sky against water, meadow against crowns and forest). Small things keep about
+# their brightness: unpaired training has no reason to turn a bright path into a dark one.
 _RAMPS = {
     # the tone of the sky: 0 at the horizon, 1 at the zenith
     "sky": (
@@ -409,7 +411,7 @@ class _Grid:
         return slice(y0, y1), slice(x0, x1), self.at[None, x0:x1], self.at[y0:y1, None]
 
     def inside(self, distance: np.ndarray) -> np.ndarray:
-        """Coverage of a pixel whose centre lies `distance` inside an edge."""
+        """Coverage of a pixel whose centre lies `distance` inside an edge, 1.7 pixels wide."""
         return _unit(distance * (self.size / 1.7) + 0.5)
 
 
