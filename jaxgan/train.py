@@ -1,5 +1,6 @@
 """The loop: data -> update -> log -> sample -> evaluate -> checkpoint, from top to bottom."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from clu.parameter_overview import get_parameter_overview
 from ml_collections import ConfigDict
 
 from jaxgan import STARTED, checkpoint, evaluators, initial, pictures
@@ -14,6 +16,7 @@ from jaxgan.data import pipeline
 from jaxgan.data.datasets import Dataset
 from jaxgan.errors import NonFinite
 from jaxgan.experiment import Experiment
+from jaxgan.files import write_atomically
 from jaxgan.interrupts import Interrupts
 from jaxgan.logs import Logs
 from jaxgan.page import page
@@ -75,7 +78,7 @@ def train(
         resumed_step=start,
         enabled=jax.process_index() == 0,
     )
-    with checkpoints, logs:
+    with checkpoints, logs, contextlib.closing(batches):
         for note in (*data.notes, *notes):
             logs.say(note)
         began = time.perf_counter()
@@ -87,6 +90,9 @@ def train(
             state = experiment.init(config.seed)
             if source is not None:
                 state = initial.replace(state, *source)
+            if jax.process_index() == 0:
+                table = get_parameter_overview(state.params, include_stats=False)
+                write_atomically(folder / "networks.txt", f"{table}\n".encode())
         update = compile_update(experiment.update(), experiment.mesh)
         update = update.lower(state, experiment.batch, None).compile()
         logs.say(_announcement(config, experiment, state, update, began))
@@ -128,10 +134,8 @@ def train(
                 logs.say(f"interrupted: saving step {step}")
                 checkpoints.wait()
                 logs.say(f"saved step {step}; the same command goes on from there")
-                batches.close()
                 return interrupts.exit_code
             clock.go()
-        batches.close()
         checkpoints.wait()
         for line in bench.summary():
             logs.say(line)

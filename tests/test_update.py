@@ -351,12 +351,12 @@ def test_a_bad_micro_batch():
 
 
 def test_gradients_count_where_the_optimizer_hides_them():
-    """Clipped, an infinite gradient leaves finite weights."""
+    """An optimizer that passes over NaNs leaves finite weights."""
 
-    def clipping(player):
-        return lambda schedules: optax.chain(optax.clip(1.0), sgd(player)(schedules))
+    def hiding(player):
+        return lambda schedules: optax.chain(optax.zero_nans(), sgd(player)(schedules))
 
-    play = Play(Phase("d", "discriminator", poisoned("d", "gradient")), optimizer=clipping)
+    play = Play(Phase("d", "discriminator", poisoned("d", "gradient")), optimizer=hiding)
     play.run(x=jnp.zeros_like(play.batch["x"]))
     assert np.isfinite(play.w("d")).all()
     assert play.state.first_bad.tolist() == [0, 0]
