@@ -8,56 +8,56 @@ each, between the same three transforms or their transposes: what one of them co
 shared with the others by XLA's common subexpressions.
 
 All functions take even-sized answers: `x` is ``[N, H + 2, W + 2, C]``, `y` is ``[N, H, W, F]``
-with H and W even, `kernel` is ``[3, 3, C, F]``. Tiles are lists of 16 matrices: separate
-matrix products stay in the cache, a batched one was a third slower.
+with H and W even, `kernel` is ``[3, 3, C, F]``. Transformed arrays are ``[16, ...]``, rows
+before columns. The barriers keep XLA from fusing rows into columns (and loads into both),
+which would do the work of one inside the other again and again.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+
+_G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+_G = np.kron(_G, _G)  # rows and columns: [16, 9]
 
 
 def forward(x, kernel):
     n, height, width, _ = x.shape
     x, kernel = lax.optimization_barrier((x, kernel))
-    products = [a @ b for a, b in zip(_tiles(x), _spread_kernel(kernel), strict=True)]
-    return _gather(products, n, height - 2, width - 2)
+    products = jnp.einsum("bxc,bcf->bxf", _tiles(x), _spread_kernel(kernel))
+    return _spread_adjoint(products, n, height - 2, width - 2)
 
 
 def input_adjoint(y, kernel):
     n, height, width, _ = y.shape
     y, kernel = lax.optimization_barrier((y, kernel))
-    products = [a @ b.T for a, b in zip(_spread(y), _spread_kernel(kernel), strict=True)]
+    products = jnp.einsum("bxf,bcf->bxc", _spread(y), _spread_kernel(kernel))
     return _tiles_adjoint(products, n, height + 2, width + 2)
 
 
 def weight_adjoint(x, y):
     x, y = lax.optimization_barrier((x, y))
-    products = [a.T @ b for a, b in zip(_tiles(x), _spread(y), strict=True)]
-    return _spread_kernel_adjoint(products)
+    products = jnp.einsum("bxc,bxf->bcf", _tiles(x), _spread(y))
+    kernel = jnp.einsum("bk,bcf->kcf", jnp.asarray(_G, products.dtype), products)
+    return kernel.reshape(3, 3, *kernel.shape[1:])
+
+
+def _spread_kernel(kernel):
+    spread = jnp.asarray(_G, kernel.dtype) @ kernel.reshape(9, -1)
+    return spread.reshape(16, *kernel.shape[2:])
 
 
 # The one-dimensional transforms and their adjoints, on lists of arrays.
 
 
-def _b(rows):
-    r0, r1, r2, r3 = rows
-    return [r0 - r2, r1 + r2, r2 - r1, r1 - r3]
+def _b(pixels):
+    p0, p1, p2, p3 = pixels
+    return [p0 - p2, p1 + p2, p2 - p1, p1 - p3]
 
 
-def _b_adjoint(tiles):
-    t0, t1, t2, t3 = tiles
+def _b_adjoint(tile):
+    t0, t1, t2, t3 = tile
     return [t0, t1 - t2 + t3, t1 + t2 - t0, -t3]
-
-
-def _g(kernel):
-    k0, k1, k2 = kernel
-    return [k0, (k0 + k1 + k2) * 0.5, (k0 - k1 + k2) * 0.5, k2]
-
-
-def _g_adjoint(spread):
-    s0, s1, s2, s3 = spread
-    half = (s1 + s2) * 0.5
-    return [s0 + half, (s1 - s2) * 0.5, s3 + half]
 
 
 def _a(answer):
@@ -70,61 +70,57 @@ def _a_adjoint(spread):
     return [s0 + s1 + s2, s1 - s2 - s3]
 
 
-def _tiles(x):
-    n, height, width, c = x.shape
-    h, w = height // 2, width // 2
-    x = x.reshape(n, h, 2, w, 2, c)
-    rows = [x[:, start : start + h - 1, i] for start in (0, 1) for i in (0, 1)]
-    tiles = []
-    for row in _b(rows):
-        columns = [row[:, :, start : start + w - 1, i] for start in (0, 1) for i in (0, 1)]
-        tiles += [tile.reshape(-1, c) for tile in _b(columns)]
-    return tiles
+def _four(x, axis):
+    """The four pixels of every tile along `axis`, which counts pairs of pixels; tiles overlap
+    by two. The axis after it holds the pixels of a pair."""
+    pairs = x.shape[axis]
+    return [
+        lax.index_in_dim(lax.slice_in_dim(x, i, i + pairs - 1, axis=axis), j, axis + 1, False)
+        for i in (0, 1)
+        for j in (0, 1)
+    ]
 
 
-def _overlap(parts, axis):
-    """Even and odd pixels along `axis` from the four pixels of each tile; tiles overlap by 2."""
+def _overlap(pixels, axis):
+    """The adjoint of `_four`."""
 
     def shifted(part, by):
         widths = [(0, 0, 0)] * part.ndim
         widths[axis] = (by, 1 - by, 0)
         return lax.pad(part, jnp.zeros((), part.dtype), widths)
 
-    even0, odd0, even1, odd1 = parts
-    return [shifted(even0, 0) + shifted(even1, 1), shifted(odd0, 0) + shifted(odd1, 1)]
+    p0, p1, p2, p3 = pixels
+    pair = [shifted(p0, 0) + shifted(p2, 1), shifted(p1, 0) + shifted(p3, 1)]
+    return jnp.stack(pair, axis + 1)
+
+
+def _tiles(x):
+    n, height, width, c = x.shape
+    x = x.reshape(n, height // 2, 2, width * c)
+    rows = lax.optimization_barrier(jnp.stack(_b(_four(x, 1))))
+    rows = rows.reshape(4, n, height // 2 - 1, width // 2, 2, c)
+    return jnp.stack(_b(_four(rows, 3)), axis=1).reshape(16, -1, c)
 
 
 def _tiles_adjoint(tiles, n, height, width):
-    h, w, c = height // 2, width // 2, tiles[0].shape[-1]
-    tiles = [tile.reshape(n, h - 1, w - 1, c) for tile in tiles]
-    rows = [jnp.stack(_overlap(_b_adjoint(tiles[4 * i : 4 * i + 4]), 2), axis=3) for i in range(4)]
-    return jnp.stack(_overlap(_b_adjoint(rows), 1), axis=2).reshape(n, height, width, c)
-
-
-def _spread_kernel(kernel):
-    rows = _g([kernel[0], kernel[1], kernel[2]])
-    return [spread for row in rows for spread in _g([row[0], row[1], row[2]])]
-
-
-def _spread_kernel_adjoint(spread):
-    rows = [_g_adjoint(spread[4 * i : 4 * i + 4]) for i in range(4)]
-    columns = [_g_adjoint(list(column)) for column in zip(*rows, strict=True)]
-    return jnp.stack([jnp.stack([column[i] for column in columns]) for i in range(3)])
+    h, w, c = height // 2 - 1, width // 2 - 1, tiles.shape[-1]
+    tiles = tiles.reshape(4, 4, n, h, w, c)
+    rows = _overlap(_b_adjoint([tiles[:, i] for i in range(4)]), 3)
+    rows = lax.optimization_barrier(rows).reshape(4, n, h, width * c)
+    return _overlap(_b_adjoint(list(rows)), 1).reshape(n, height, width, c)
 
 
 def _spread(y):
     n, height, width, f = y.shape
-    y = y.reshape(n, height // 2, 2, width // 2, 2, f)
-    spread = []
-    for row in _a([y[:, :, 0], y[:, :, 1]]):
-        spread += [part.reshape(-1, f) for part in _a([row[:, :, :, 0], row[:, :, :, 1]])]
-    return spread
+    y = y.reshape(n, height // 2, 2, width * f)
+    rows = lax.optimization_barrier(jnp.stack(_a([y[:, :, 0], y[:, :, 1]])))
+    rows = rows.reshape(4, n, height // 2, width // 2, 2, f)
+    return jnp.stack(_a([rows[..., 0, :], rows[..., 1, :]]), axis=1).reshape(16, -1, f)
 
 
-def _gather(spread, n, height, width):
-    f = spread[0].shape[-1]
-    spread = [part.reshape(n, height // 2, width // 2, f) for part in spread]
-    rows = [_a_adjoint(spread[4 * i : 4 * i + 4]) for i in range(4)]
-    columns = [_a_adjoint(list(column)) for column in zip(*rows, strict=True)]
-    rows = [jnp.stack([column[i] for column in columns], axis=3) for i in range(2)]
-    return jnp.stack(rows, axis=2).reshape(n, height, width, f)
+def _spread_adjoint(spread, n, height, width):
+    h, w, f = height // 2, width // 2, spread.shape[-1]
+    spread = spread.reshape(4, 4, n, h, w, f)
+    rows = jnp.stack(_a_adjoint([spread[:, i] for i in range(4)]), axis=4)
+    rows = lax.optimization_barrier(rows).reshape(4, n, h, width * f)
+    return jnp.stack(_a_adjoint(list(rows)), axis=2).reshape(n, height, width, f)
