@@ -41,8 +41,6 @@ def page(
     title: str,
     sections: Sequence[Section],
     facts: Mapping[str, Any],
-    *,
-    limit: int = 50,
 ) -> None:
     """Writes the page at once (the old one or the new one, never half of one).
 
@@ -55,13 +53,12 @@ def page(
       sections: one table each.
       facts: what stands on top: name -> number or text; a mapping is folded away, and text of
         several lines keeps them.
-      limit: rows shown per section; how many were left out is said there.
 
     Raises:
       UserError: the file can't be written.
     """
     body = [f"<h1>{_text(title)}</h1>", _facts(facts)]
-    body += [_section(section, limit) for section in sections]
+    body += [_section(section) for section in sections]
     document = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -104,14 +101,11 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return leaves
 
 
-def _section(section: Section, limit: int) -> str:
-    rows = section.rows[:limit]
+def _section(section: Section) -> str:
+    rows = section.rows
     columns = list(dict.fromkeys(column for row in rows for column in row.images))
     scores = list(dict.fromkeys(score for row in rows for score in row.scores))
-    note = f"{len(section.rows):,} test image{'s' * (len(section.rows) != 1)}"
-    if len(rows) < len(section.rows):
-        left_out = len(section.rows) - len(rows)
-        note += f"; the first {len(rows):,} are shown, {left_out:,} are left out"
+    note = f"{len(rows):,} test image{'s' * (len(rows) != 1)}"
     head = '<th><button title="sort">image</button></th>'
     head += "".join(f"<th>{_text(column)}</th>" for column in columns)
     head += "".join(
