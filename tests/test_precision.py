@@ -177,6 +177,7 @@ def test_remat_changes_nothing_but_memory(x64):
         dropout=0.5,
         dtype=jnp.float64,
         param_dtype=jnp.float64,
+        path="xla",  # the blocks in a loop, not unrolled
     )
     variables = plain.lazy_init(jax.random.key(0), tiny.shapes(images), train=False)
     params = variables.pop("params")

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.errors import UserError
-from jaxgan.models.convolution import Path
+from jaxgan.models.convolution import Path, chosen_path
 from jaxgan.models.layers import Conv, ConvTranspose, Norm, normalise
 
 MULTIPLE = 4  # two halvings, two doublings
+FEW = 512  # pixels that a residual block sees, up to which its weights are the greater burden
 
 
 def smallest_image(padding: str = "reflect", norm: Norm = "instance") -> int:
@@ -116,11 +117,15 @@ class ResNetGenerator(nn.Module):
             x = activate(x, name)
         block = nn.remat(ResidualBlock, prevent_cse=False) if self.remat else ResidualBlock
         # Scanned, since the blocks are most of what there is to compile: parameters are stacked.
+        # On the CPU and on small images, slicing them costs more than the arithmetic: unrolled.
+        few = x.shape[0] * x.shape[1] * x.shape[2] <= FEW
+        unroll = few and not self.remat and chosen_path(self.path) == "canonical"
         blocks = nn.scan(
             block,
             variable_axes={"params": 0, "batch_stats": 0},
             split_rngs={"params": True, "dropout": True},
             length=self.blocks,
+            unroll=self.blocks if unroll else 1,
         )
         x, _ = blocks(
             self.padding,
