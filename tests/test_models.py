@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
 from jaxgan.errors import UserError
 from jaxgan.models import patchgan, resnet
@@ -137,5 +138,30 @@ def test_dropout_only_while_training():
     one, again, other = (train(jax.random.key(i)) for i in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
     assert not np.allclose(one, other)
-    evaluate = jax.jit(lambda: module.apply(variables, x, train=False))
-    np.testing.assert_array_equal(evaluate(), evaluate())
+
+    without = module.clone(dropout=0.0)
+    evaluated = jax.jit(lambda: module.apply(variables, x, train=False))()
+    np.testing.assert_array_equal(
+        evaluated, jax.jit(lambda: without.apply(variables, x, train=False))()
+    )
+
+
+def test_blocks_in_a_loop_and_unrolled(x64, monkeypatch):
+    """The same gradients, with dropout: how the blocks are compiled is no part of the network."""
+    types = {"dtype": jnp.float64, "param_dtype": jnp.float64}
+    module = ResNetGenerator(width=4, blocks=3, norm="none", dropout=0.5, path="canonical", **types)
+    x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (1, 8, 8, 3)))
+    params = module.init(jax.random.key(0), x, train=False)["params"]
+
+    def loss(params):
+        rngs = {"dropout": jax.random.key(1)}
+        return jnp.sum(module.apply({"params": params}, x, train=True, rngs=rngs) ** 2)
+
+    gradients, loops = [], []
+    for pixels in (resnet.UNROLLED, 0):
+        monkeypatch.setattr(resnet, "UNROLLED", pixels)
+        function = tiny.jit(lambda params: jax.grad(loss)(params)).lower(params)
+        loops.append(function.as_text().count("stablehlo.while"))
+        gradients.append(function.compile()(params))
+    assert loops[0] < loops[1], "the first is unrolled, the second a loop"
+    assert tiny.difference(*gradients) < 1e-12

@@ -22,7 +22,6 @@ from jaxgan.models import winograd
 Path = Literal["auto", "canonical", "xla"]
 Padding = int | tuple[tuple[int, int], tuple[int, int]]
 
-
 FEW = 8  # channels, or features, up to which patches are worth their memory
 
 

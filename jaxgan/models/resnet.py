@@ -1,6 +1,7 @@
 """The ResNet generator of CycleGAN (Zhu et al., arXiv:1703.10593, section 4 and appendix 7.2;
 after Johnson et al., arXiv:1603.08155), as the authors' PyTorch code builds it."""
 
+import math
 from typing import Literal
 
 import flax.linen as nn
@@ -12,7 +13,7 @@ from jaxgan.models.convolution import Path, chosen_path
 from jaxgan.models.layers import Conv, ConvTranspose, Norm, normalise
 
 MULTIPLE = 4  # two halvings, two doublings
-FEW = 512  # pixels that a residual block sees, up to which its weights are the greater burden
+UNROLLED = 512  # pixels of a batch that the blocks see, up to which weights are the greater burden
 
 
 def smallest_image(padding: str = "reflect", norm: Norm = "instance") -> int:
@@ -118,7 +119,7 @@ class ResNetGenerator(nn.Module):
         block = nn.remat(ResidualBlock, prevent_cse=False) if self.remat else ResidualBlock
         # Scanned, since the blocks are most of what there is to compile: parameters are stacked.
         # On the CPU and on small images, slicing them costs more than the arithmetic: unrolled.
-        few = x.shape[0] * x.shape[1] * x.shape[2] <= FEW
+        few = math.prod(x.shape[:3]) <= UNROLLED
         unroll = few and not self.remat and chosen_path(self.path) == "canonical"
         blocks = nn.scan(
             block,

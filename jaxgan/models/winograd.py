@@ -38,13 +38,17 @@ def input_adjoint(y, kernel):
 def weight_adjoint(x, y):
     x, y = lax.optimization_barrier((x, y))
     products = jnp.einsum("bxc,bxf->bcf", _tiles(x), _spread(y))
-    kernel = jnp.einsum("bk,bcf->kcf", jnp.asarray(_G, products.dtype), products)
-    return kernel.reshape(3, 3, *kernel.shape[1:])
+    return _spread_kernel_adjoint(products)
 
 
 def _spread_kernel(kernel):
     spread = jnp.asarray(_G, kernel.dtype) @ kernel.reshape(9, -1)
     return spread.reshape(16, *kernel.shape[2:])
+
+
+def _spread_kernel_adjoint(spread):
+    kernel = jnp.einsum("bk,bcf->kcf", jnp.asarray(_G, spread.dtype), spread)
+    return kernel.reshape(3, 3, *kernel.shape[1:])
 
 
 # The one-dimensional transforms and their adjoints, on lists of arrays.
