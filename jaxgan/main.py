@@ -64,9 +64,18 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
             return 0
     with workdir.Lock(folder):
         found = workdir.check(folder, record, typed, **check)
+        checkpoints = checkpoint.Checkpoints(
+            folder,
+            keep=config.checkpoint.keep,
+            best=config.checkpoint.best or None,
+            best_mode=evaluators.best_mode(config.checkpoint.best),
+        )
+        checkpoints.tidy()  # a full disk may have no room even for the next line
         workdir.record(folder, record, typed)
         notes = tuple(found.warnings)
-        return train.train(config, built, data, folder, record, interrupts, notes, source)
+        return train.train(
+            config, built, data, folder, record, checkpoints, interrupts, notes, source
+        )
 
 
 def default_workdir(command: commandline.Command) -> Path:

@@ -30,6 +30,7 @@ def train(
     data: Dataset,
     folder: Path,
     record: Mapping[str, Any],
+    checkpoints: checkpoint.Checkpoints,
     interrupts: Interrupts,
     notes: tuple[str, ...] = (),
     source: tuple[dict[str, np.ndarray], list[str]] | None = None,
@@ -42,6 +43,7 @@ def train(
       data: the data set that it names.
       folder: of the run; its lock is held.
       record: the config as it is recorded, for the checkpoints.
+      checkpoints: of the folder; closed at the end.
       interrupts: held from the first step on; until then a signal ends the process.
       notes: sentences to say at the start.
       source: another run's arrays and the nets to take from them, for step 0.
@@ -53,12 +55,6 @@ def train(
       UserError: a full disk, a folder that can't be written.
       NonFinite: a loss or a gradient was NaN or infinite.
     """
-    checkpoints = checkpoint.Checkpoints(
-        folder,
-        keep=config.checkpoint.keep,
-        best=config.checkpoint.best or None,
-        best_mode=evaluators.best_mode(config.checkpoint.best),
-    )
     start = checkpoints.latest() or 0
     batches = pipeline.unpaired(
         data.train_A,

@@ -433,6 +433,21 @@ def test_a_disk_that_fills_up_during_a_save(small_disk, caplog, capfd, monkeypat
         assert checkpoints.steps() == [1, 2]
 
 
+def test_a_lowered_keep_takes_effect_at_once_only_where_the_disk_is_full(small_disk):
+    with Checkpoints(small_disk, keep=3) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, big(0.4), {}, {}, wait=True)
+    checkpoints = Checkpoints(small_disk, keep=1)
+    checkpoints.tidy()
+    assert checkpoints.steps() == [1, 2]
+    with Checkpoints(small_disk, keep=3) as checkpoints:
+        checkpoints.save(3, big(0.4), {}, {}, wait=True)
+    checkpoints = Checkpoints(small_disk, keep=1)
+    checkpoints.tidy()
+    assert checkpoints.steps() == [3]
+    Checkpoints(small_disk / "absent").tidy()
+
+
 def wait_by_polling(checkpoints):
     for _ in range(2000):
         checkpoints.poll()
