@@ -45,6 +45,7 @@ def get_config(presets: str = "") -> ConfigDict:
     c.precision = "float32"  # or bfloat16, float64
     c.deterministic = False  # on a GPU: the same bits every time, at some cost
     c.devices = "auto"  # or a number
+    c.awake = "auto"  # or on, off: idle cores of a CPU spin between operations
 
     c.train = ConfigDict()
     c.train.steps = 2000  # either steps or epochs; the other is 0

@@ -12,6 +12,7 @@ waited for; the first `--warmup` ones don't count.
   to the end of the first step.
 - `peak_memory_bytes`: the most that one device used, or, where devices don't tell (CPUs), this
   process (`peak_memory_of`). `step_memory_bytes`: what XLA plans for the step on one device.
+- `cores_kept_awake`: see `config.awake`.
 - `share_of_peak`: `flops_per_step` (its convolutions and matrix products) per second, over what the
   devices' data sheet promises at the config's precision; null where no figure is known, as for
   CPUs.
@@ -29,7 +30,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxgan import STARTED, commandline, experiment, fields, flops, machine, workdir
+from jaxgan import STARTED, awake, commandline, experiment, fields, flops, machine, workdir
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
 from jaxgan.sharding import compile_update, put_batch
@@ -101,7 +102,8 @@ def _main(argv: Sequence[str]) -> int:
     machine.prepare(config.precision, config.deterministic)
     built = experiment.build(config, LARGER_DOMAIN)
     print(f"compiling, then {warmup} + {steps} steps", file=sys.stderr)
-    seen = measure(built, config.seed, steps, warmup)
+    with awake.cores(config.awake, built.platform) as kept_awake:
+        seen = measure(built, config.seed, steps, warmup)
 
     period = math.lcm(*(phase.every for phase in built.game.phases))
     median, low, high = spread(seen.seconds, period)
@@ -130,6 +132,7 @@ def _main(argv: Sequence[str]) -> int:
             work, median, devices[0].device_kind, len(devices), config.precision
         ),
         "devices": len(devices),
+        "cores_kept_awake": kept_awake,
         "batch_size": config.data.batch_size,
         "image_size": config.data.image_size,
         "precision": config.precision,

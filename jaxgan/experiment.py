@@ -35,7 +35,14 @@ ADVERSARIAL = {
     "relativistic": adversarial.relativistic,
 }
 # Changing these in an old folder changes no bit of what is learned.
-FREE_FIELDS = ("train.log_every", "train.sample_every", "checkpoint", "evaluate", "devices")
+FREE_FIELDS = (
+    "train.log_every",
+    "train.sample_every",
+    "checkpoint",
+    "evaluate",
+    "devices",
+    "awake",
+)
 MOST_IMAGES = 2**31 - 1  # the state counts in int32
 
 
@@ -62,6 +69,11 @@ class Experiment(NamedTuple):
     batch: dict[str, jax.ShapeDtypeStruct]
     free_fields: tuple[str, ...]
     growing_fields: tuple[str, ...]
+
+    @property
+    def platform(self) -> str:
+        """cpu, gpu or tpu."""
+        return self.mesh.devices.flat[0].platform
 
     def init(self, seed: int) -> TrainState:
         """The state before the first step, whole on every device."""

@@ -74,6 +74,7 @@ def _devices(value) -> bool:
 RANGES = {
     "precision": _among("float32", "bfloat16", "float64"),
     "devices": (_devices, "auto or a number of devices"),
+    "awake": _among("auto", "on", "off"),
     "seed": _between(0, 2**31),
     "train.steps": _at_least(0),
     "train.epochs": _between(0, 10**9),

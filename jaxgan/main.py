@@ -31,7 +31,17 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
         return 0
     command = commandline.parse(argv, {"workdir": ""}, "python -m jaxgan.main")
     # Before anything asks JAX for a device, and after the command line was found to be sound.
-    from jaxgan import checkpoint, evaluators, experiment, fields, initial, machine, train, workdir
+    from jaxgan import (
+        awake,
+        checkpoint,
+        evaluators,
+        experiment,
+        fields,
+        initial,
+        machine,
+        train,
+        workdir,
+    )
 
     config = fields.resolve(command.config, command.overrides)
     evaluators.best_mode(config.checkpoint.best)
@@ -62,7 +72,7 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
         if reached >= built.steps:
             print(f"{folder} is finished: step {reached} of {built.steps}; nothing to do")
             return 0
-    with workdir.Lock(folder):
+    with workdir.Lock(folder), awake.cores(config.awake, built.platform) as kept_awake:
         found = workdir.check(folder, record, typed, **check)
         checkpoints = checkpoint.Checkpoints(
             folder,
@@ -72,7 +82,9 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
         )
         checkpoints.tidy()  # a full disk may have no room even for the next line
         workdir.record(folder, record, typed)
-        notes = tuple(found.warnings)
+        notes = list(found.warnings)
+        if kept_awake:
+            notes.append(f"{kept_awake} cores are kept awake; --config.awake=off lets them sleep")
         return train.train(
             config, built, data, folder, record, checkpoints, interrupts, notes, source
         )

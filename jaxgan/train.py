@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def train(
     record: Mapping[str, Any],
     checkpoints: checkpoint.Checkpoints,
     interrupts: Interrupts,
-    notes: tuple[str, ...] = (),
+    notes: Sequence[str] = (),
     source: tuple[dict[str, np.ndarray], list[str]] | None = None,
 ) -> int:
     """Trains until the run is finished or interrupted; goes on where the folder's run was.
