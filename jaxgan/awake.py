@@ -3,15 +3,15 @@
 A step on a CPU is thousands of short operations, divided between the cores anew each time. A core
 that waits a moment for its next share is put to sleep by the system, and waking it can take longer
 than the share itself, most of all in a virtual machine, where the host has to be asked. So, as
-OpenMP does for PyTorch, idle cores spin: one thread for each, of the lowest priority (SCHED_IDLE),
-which any other thread of this or another program pushes aside at once. No result depends on it.
+OpenMP does for PyTorch, idle cores spin: one thread on each, of the lowest priority (SCHED_IDLE),
+which this program's other threads push aside at once. No result depends on it.
 """
 
 import contextlib
 import ctypes
 import os
+import resource
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,46 +21,69 @@ def cores(mode: str, platform: str) -> Iterator[int]:
     """Keeps the cores awake that this process may use.
 
     Args:
-      mode: "on"; "off"; or "auto": in a virtual machine, unless the system limits this process to
-        a share of its cores' time, which spinning would use up.
+      mode: "on"; "off"; or "auto": in a virtual machine, unless the system limits this process's
+        time on its cores, which spinning would use up.
       platform: of JAX's devices; for any but "cpu" no core is kept awake.
 
     Yields:
       How many cores are kept awake; 0 where it isn't wanted, one core has nothing to wait for, or
-      the system has no SCHED_IDLE (any but Linux).
+      the system doesn't let this process (only Linux has SCHED_IDLE).
     """
-    able = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "pthread_spin_lock")
-    mine = sorted(os.sched_getaffinity(0)) if able else []
     wanted = mode == "on" or (mode == "auto" and in_virtual_machine() and not has_quota())
-    if platform != "cpu" or not wanted or len(mine) < 2:
+    if platform != "cpu" or not wanted or sys.platform != "linux":
         yield 0
         return
-    libc, lock = ctypes.CDLL(None), ctypes.c_int()
-    address = ctypes.byref(lock)
-
-    def spin(core: int) -> None:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # 0: this thread
-        os.sched_setaffinity(0, {core})
-        libc.pthread_spin_lock(address)  # waits with the processor's own pause, without the GIL
-        libc.pthread_spin_unlock(address)
-
-    libc.pthread_spin_init(address, 0)
-    libc.pthread_spin_lock(address)
-    threads = [
-        threading.Thread(target=spin, args=(core,), name=f"awake-{core}", daemon=True)
-        for core in mine
-    ]
-    for thread in threads:
-        thread.start()
+    mine = sorted(os.sched_getaffinity(0))
+    if len(mine) < 2 or os.sched_getscheduler(0) == os.SCHED_IDLE:  # spinning would be an equal
+        yield 0
+        return
+    spinning = []
     try:
-        yield len(threads)
+        for core in mine:
+            spinner = _spin(core)
+            if spinner is None:
+                break
+            spinning.append(spinner)
+        yield len(spinning)
     finally:
-        libc.pthread_spin_unlock(address)
-        for thread in threads:
-            thread.join(0.1)  # on a machine under load they may still wait for their turn to end
+        _end(spinning)
 
 
-def in_virtual_machine(cpuinfo: str = "/proc/cpuinfo") -> bool:
+# The threads run nothing but the C library's `pthread_spin_lock`, which waits with the processor's
+# own pause: a Python thread of this priority would sooner or later wait while it holds the GIL.
+
+
+def _spin(core: int) -> tuple[ctypes.c_ulong, ctypes.c_int] | None:
+    """A thread that spins on a core, and the lock that it waits for; None where that is refused."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "pthread_spin_lock"):
+        return None
+    thread, lock = ctypes.c_ulong(), ctypes.c_int()
+    libc.pthread_spin_init(ctypes.byref(lock), 0)
+    libc.pthread_spin_lock(ctypes.byref(lock))
+    start = ctypes.cast(libc.pthread_spin_lock, ctypes.c_void_p)
+    if libc.pthread_create(ctypes.byref(thread), None, start, ctypes.byref(lock)):
+        return None
+    words = (ctypes.c_ulong * (core // 64 + 1))()
+    words[core // 64] = 1 << core % 64
+    refused = libc.pthread_setaffinity_np(
+        thread, ctypes.c_size_t(ctypes.sizeof(words)), ctypes.byref(words)
+    ) or libc.pthread_setschedparam(thread, os.SCHED_IDLE, ctypes.byref(ctypes.c_int(0)))
+    if refused:
+        _end([(thread, lock)])
+        return None
+    return thread, lock
+
+
+def _end(spinning: list[tuple[ctypes.c_ulong, ctypes.c_int]]) -> None:
+    libc = ctypes.CDLL(None)
+    for _, lock in spinning:
+        libc.pthread_spin_unlock(ctypes.byref(lock))
+    for thread, _ in spinning:
+        libc.pthread_join(thread, None)
+
+
+def in_virtual_machine(cpuinfo: str | os.PathLike = "/proc/cpuinfo") -> bool:
     """Whether the processor says that a hypervisor runs below this system (x86 only)."""
     with contextlib.suppress(OSError), open(cpuinfo) as file:
         for line in file:
@@ -69,8 +92,12 @@ def in_virtual_machine(cpuinfo: str = "/proc/cpuinfo") -> bool:
     return False
 
 
-def has_quota(root: str = "/sys/fs/cgroup", groups: str = "/proc/self/cgroup") -> bool:
-    """Whether a control group of this process, or one above it, limits its time on the cores."""
+def has_quota(
+    root: str | os.PathLike = "/sys/fs/cgroup", groups: str | os.PathLike = "/proc/self/cgroup"
+) -> bool:
+    """Whether this process, or a control group above it, has a limit on its time on the cores."""
+    if resource.getrlimit(resource.RLIMIT_CPU)[0] != resource.RLIM_INFINITY:
+        return True
     try:
         lines = Path(groups).read_text().splitlines()
     except OSError:
@@ -85,7 +112,6 @@ def has_quota(root: str = "/sys/fs/cgroup", groups: str = "/proc/self/cgroup") -
                 break
             for name in ("cpu.max", "cpu.cfs_quota_us"):
                 with contextlib.suppress(OSError):
-                    limit = (folder / name).read_text().split()[0]
-                    if limit not in ("max", "-1"):
+                    if (folder / name).read_text().split()[0] not in ("max", "-1"):
                         return True
     return False

@@ -4,7 +4,8 @@
 
 takes `--config.FIELD=VALUE` as `jaxgan.main` does, and writes nothing. The images are made in
 memory, so that no data set needs to be there. The state evolves as in training. Each step is
-waited for; the first `--warmup` ones don't count.
+waited for; the first `--warmup` ones don't count. `--steps=0 --warmup=0` only compiles, so that the
+memory of a step is known before there is a machine that has it; figures of time are null then.
 
 - `images_per_second`: images of one domain through the whole step as the config has it.
 - `seconds_per_step`: the median, between `seconds_per_step_p10` and `seconds_per_step_p90`.
@@ -70,7 +71,7 @@ class Measurement(NamedTuple):
       seconds: of each counted step.
       compile_seconds: of lowering and compiling the update.
       from_cache: whether its program came from the compilation cache.
-      first_step: `time.perf_counter()` at the end of the first step.
+      first_step: `time.perf_counter()` at the end of the first step; None where there was none.
       step_memory_bytes: XLA's plan for one device; None where it gives none.
     """
 
@@ -78,7 +79,7 @@ class Measurement(NamedTuple):
     seconds: list[float]
     compile_seconds: float
     from_cache: bool
-    first_step: float
+    first_step: float | None
     step_memory_bytes: int | None
 
 
@@ -94,7 +95,7 @@ def _main(argv: Sequence[str]) -> int:
     defaults = {"steps": 30, "warmup": 3}
     command = commandline.parse(argv, defaults, "python -m jaxgan.benchmark")
     steps, warmup = command.flags["steps"], command.flags["warmup"]
-    if steps < 1 or warmup < 0:
+    if warmup < 0 or steps < 0 or (steps == 0 and warmup > 0):
         raise UserError(
             f"--steps={steps} --warmup={warmup} measures nothing; try --steps=30 --warmup=3"
         )
@@ -106,7 +107,7 @@ def _main(argv: Sequence[str]) -> int:
         seen = measure(built, config.seed, steps, warmup)
 
     period = math.lcm(*(phase.every for phase in built.game.phases))
-    median, low, high = spread(seen.seconds, period)
+    median, low, high = spread(seen.seconds, period) if steps else (None, None, None)
     work = flops_per_step(built)
     devices = list(built.mesh.devices.ravel())
     peak, of = peak_memory(devices)
@@ -115,7 +116,7 @@ def _main(argv: Sequence[str]) -> int:
         "config": command.name,
         "presets": command.presets,
         "overrides": command.overrides,
-        "images_per_second": config.data.batch_size / median,
+        "images_per_second": median and config.data.batch_size / median,
         "seconds_per_step": median,
         "seconds_per_step_p10": low,
         "seconds_per_step_p90": high,
@@ -123,7 +124,7 @@ def _main(argv: Sequence[str]) -> int:
         "warmup": warmup,
         "compile_seconds": seen.compile_seconds,
         "compiled_from_cache": seen.from_cache,
-        "startup_seconds": seen.first_step - STARTED,
+        "startup_seconds": seen.first_step and seen.first_step - STARTED,
         "peak_memory_bytes": peak,
         "peak_memory_of": of,
         "step_memory_bytes": seen.step_memory_bytes,
@@ -150,7 +151,7 @@ def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measuremen
     Args:
       built: the experiment.
       seed: of the state and of the images.
-      steps, warmup: numbers of steps; `warmup` may be 0.
+      steps, warmup: numbers of steps; both may be 0.
     """
     rng = np.random.default_rng(seed)
     batches = [
@@ -176,7 +177,7 @@ def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measuremen
         seconds[warmup:],
         compile_seconds,
         cache.seen,
-        ends[1],
+        ends[1] if len(ends) > 1 else None,
         memory and memory.argument_size_in_bytes + memory.temp_size_in_bytes,
     )
 
@@ -221,12 +222,12 @@ def peak_memory(devices: Sequence[Any]) -> tuple[int, str]:
 
 
 def share_of_peak(
-    work: float | None, seconds: float, kind: str, count: int, precision: str
+    work: float | None, seconds: float | None, kind: str, count: int, precision: str
 ) -> float | None:
     """FLOPs (`work`) per second over the peak of `count` devices of a kind; None where unknown."""
     column = ("float32", "bfloat16", "float64").index(precision)
     peak = next((row[column] for name, row in PEAKS.items() if name in kind), None)
-    return work / seconds / (count * peak * 1e12) if work and peak else None
+    return work / seconds / (count * peak * 1e12) if work and seconds and peak else None
 
 
 class _CacheHits:

@@ -176,7 +176,7 @@ class Checkpoints:
 
         Removed is what no command could use: the remains of saves that failed. Where the disk has
         no room for another checkpoint, so are those that the next save would delete anyway
-        because `keep` was lowered.
+        because `keep` was lowered or `best` changed.
 
         Raises:
           UserError: where there are checkpoints and none of them is whole.
@@ -315,6 +315,8 @@ class Checkpoints:
             return [step]
         self._directory.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(directory, ignore_errors=True)
+        if "_manager" not in self.__dict__:
+            self._drop_old(self._saving_bytes)
         if self._free() < self._saving_bytes + _SPARE:
             raise UserError(self._no_space(step))
         return []
@@ -327,11 +329,16 @@ class Checkpoints:
 
     def _tidy(self) -> list[int]:
         newest = self._find_latest(warn=True)
-        if newest and self._free() < _size(self._directory / str(newest[0])) + _SPARE:
+        if newest:
+            self._drop_old(_size(self._directory / str(newest[0])))
+        return []
+
+    def _drop_old(self, needed: int) -> None:
+        """Where there is no room for `needed` bytes, deletes what the next save would delete."""
+        if self._free() < needed + _SPARE:
             kept = {*self._find_whole()[-self._keep :], *self._find_best()}
             for old in set(self._found()) - kept:
                 shutil.rmtree(self._directory / str(old), ignore_errors=True)
-        return []
 
     def _find_latest(self, warn: bool) -> list[int]:
         found, damaged = self._found(), {}

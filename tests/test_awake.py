@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -69,6 +70,23 @@ def test_where_it_is_wanted(mode, platform, virtual, quota, cores, wanted, monke
         assert kept == (len(mine) if wanted else 0)
 
 
+@several
+def test_what_the_system_refuses_is_done_without(monkeypatch):
+    assert awake._spin(10_000) is None  # no such core
+    assert eventually(lambda: idle_threads() == [])
+    spin = awake._spin
+    monkeypatch.setattr(awake, "_spin", lambda core: None if core else spin(core))
+    with awake.cores("on", "cpu") as kept:
+        assert kept == (min(os.sched_getaffinity(0)) == 0)
+
+
+@several
+def test_a_run_of_the_lowest_priority_is_left_alone(monkeypatch):
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _: os.SCHED_IDLE)
+    with awake.cores("on", "cpu") as kept:
+        assert kept == 0
+
+
 @linux
 def test_nothing_happens_on_other_systems(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
@@ -103,6 +121,11 @@ def test_limits_on_time_are_seen(groups, limits, limited, tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{text}\n")
     assert awake.has_quota(tmp_path / "tree", tmp_path / "groups") == limited
+
+
+def test_a_limit_of_the_shell_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (3600, 7200))
+    assert awake.has_quota(tmp_path, tmp_path / "absent")
 
 
 def test_no_control_groups_no_limit(tmp_path):

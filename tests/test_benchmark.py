@@ -52,6 +52,18 @@ def test_one_line_of_json_without_a_data_set(run):
     assert line["versions"]["jax"] == jax.__version__
 
 
+def test_without_steps_it_says_what_one_would_need(run, capsys):
+    argv = [f"--config={CONFIG}:folder,smoke", "--config.devices=2", "--config.data.batch_size=4"]
+    argv += ["--config.train.accumulate=2", "--steps=0", "--warmup=0"]
+    assert benchmark.main(argv) == 0
+    line = json.loads(capsys.readouterr().out)
+    for name in ("step_memory_bytes", "flops_per_step"):
+        assert line[name] == run[0][name]
+    for name in ("images_per_second", "seconds_per_step", "startup_seconds", "share_of_peak"):
+        assert line[name] is None
+    assert line["compile_seconds"] > 0
+
+
 def test_the_state_evolves_as_in_training(run):
     _, built, seen = run
     assert len(seen.seconds) == 3
