@@ -98,6 +98,15 @@ def parse(argv: Sequence[str], defaults: Mapping[str, Any], command: str) -> Com
     )
 
 
+def parse_flags(argv: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Parses a command line without a `--config`, as `parse` does the other flags.
+
+    Raises:
+      UserError: for any mistake, naming the nearest that would be right.
+    """
+    return {**defaults, **dict(_values(argv, defaults))}
+
+
 def run(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
     """Runs a command and tells its user's mistakes: exit code 2, or 3 for a NaN in training."""
     try:
@@ -305,6 +314,8 @@ def _meant(word: str, known: Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(name, flags, n=1, cutoff=0.7)
     if close:
         return f"did you mean --{close[0]}{equals}{text}?"
+    if not fields:
+        return "there is " + ", ".join(f"--{flag}" for flag in flags)
     field = name.removeprefix("config.")
     guess = _closest_field(field, fields)
     if guess:

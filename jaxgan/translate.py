@@ -1,0 +1,306 @@
+"""Translates pictures with a trained run:
+
+    python -m jaxgan.translate --workdir=runs/cyclegan-seed0 --direction=AtoB \\
+        --input=FILE_OR_FOLDER --output=FOLDER
+
+A run's folder is all that it needs, not what the run was trained on. Pictures of any size keep it:
+they are padded by reflection to multiples of 32 and cropped back, so that few shapes are compiled.
+Each becomes a PNG of the same name, in the same sub-folder, below --output.
+
+- `--step=latest`: or `best` (by the run's `checkpoint.best`), or a step's number.
+- `--weights=auto`: averaged weights (`ema`) where the run has them, else `raw` ones.
+- `--exact`: pads only as far as the network needs; more shapes are compiled.
+- `--resize=0`: N squeezes every picture to N x N first, as in training.
+- `--overwrite`: replaces pictures that are there already; without it nothing is ever replaced.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from jaxgan import awake, commandline, evaluators, experiment, machine, pictures, workdir
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.data import sources, transforms
+from jaxgan.errors import UserError
+from jaxgan.experiment import Experiment
+from jaxgan.files import write_atomically
+from jaxgan.models import resnet
+
+COMMAND = "python -m jaxgan.translate"
+PADDED_TO = 32
+FLAGS = {
+    "workdir": "",
+    "direction": "",
+    "input": "",
+    "output": "",
+    "step": "latest",
+    "weights": "auto",
+    "exact": False,
+    "resize": 0,
+    "overwrite": False,
+}
+
+
+class Run(NamedTuple):
+    """A trained run, as far as translating needs it.
+
+    Attributes:
+      config: resolved, of the run.
+      built: the experiment that it describes.
+      weights: net -> variables.
+      step: of the checkpoint that they are from.
+    """
+
+    config: ConfigDict
+    built: Experiment
+    weights: dict[str, Any]
+    step: int
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; `argv` is without the program's name. Returns the exit code."""
+    return commandline.run(_main, argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    if commandline.wants_help(argv):
+        print(__doc__.strip())
+        return 0
+    flags = commandline.parse_flags(argv, FLAGS)
+    for name in ("workdir", "direction", "input", "output"):
+        if not flags[name]:
+            raise UserError(
+                f"--{name} is missing; try: {COMMAND} --workdir=runs/cyclegan-seed0 "
+                "--direction=AtoB --input=PICTURES --output=TRANSLATED"
+            )
+    if flags["resize"] < 0:
+        raise UserError(f"--resize={flags['resize']} doesn't fit: it takes a size, or 0 for none")
+    source = open_pictures(flags["input"])
+    targets = plan(source, flags["output"], flags["overwrite"])
+    run = open_run(flags["workdir"], flags["step"], flags["weights"])
+    made = translator(run, flags["direction"])
+    multiple, least = fitting(run.config, flags["exact"], flags["resize"])
+
+    skipped = []
+    with awake.cores("auto", run.built.platform):
+        steps = tqdm(range(len(source)), unit="picture", disable=not sys.stderr.isatty())
+        for i in steps:
+            try:
+                picture = sources.decode(source.path / source.names[i], run.config.data.channels)
+            except Exception as error:  # Pillow's decoders raise nearly everything
+                reason = " ".join(str(error).split()) or type(error).__name__
+                skipped.append(f"{source.names[i]} ({reason})")
+                continue
+            if flags["resize"]:
+                picture = transforms.resize(picture, flags["resize"])
+            fake = at_any_size(made, picture, multiple, least)
+            write_atomically(targets[i], pictures.png(pictures.to_rgb(fake)))
+    if skipped:
+        shown = ", ".join(skipped[:20])
+        shown += f" and {len(skipped) - 20} more" if len(skipped) > 20 else ""
+        if len(skipped) == len(source):
+            raise UserError(
+                f"none of the {len(source)} files in {source.path} can be read: {shown}. They "
+                f"should be whole {sources.KINDS} files."
+            )
+        print(f"{len(skipped)} of {len(source)} files unreadable, skipped: {shown}")
+    count = len(source) - len(skipped)
+    print(
+        f"{count} {'picture' if count == 1 else 'pictures'} translated {flags['direction']} by "
+        f"step {run.step} of {flags['workdir']}, into {flags['output']}"
+    )
+    return 0
+
+
+def open_pictures(path: str) -> sources.ImageFolder:
+    """The pictures at a path, a file or a folder with sub-folders.
+
+    Raises:
+      UserError: where there is none.
+    """
+    place = Path(path).expanduser()
+    if place.is_file():
+        if not place.name.lower().endswith(sources.SUFFIXES):
+            raise UserError(f"--input={path} is no {sources.KINDS} file")
+        return sources.ImageFolder(place.parent, names=[place.name])
+    return sources.ImageFolder(place)
+
+
+def plan(source: sources.ImageFolder, output: str, overwrite: bool) -> list[Path]:
+    """Where each picture's translation goes: the same name as PNG, in the same sub-folder.
+
+    Names that would meet there keep their suffix as well: `a.jpg.png` and `a.webp.png`.
+
+    Raises:
+      UserError: where something is there already and may not be replaced, or where the output
+        would mingle with the input.
+    """
+    folder = workdir.resolve(output)
+    inside = Path(os.path.realpath(source.path))
+    if Path(os.path.realpath(folder)).is_relative_to(inside) and len(source) != 1:
+        raise UserError(
+            f"--output={output} lies in the folder of the pictures themselves; name another one"
+        )
+    names = [PurePosixPath(name) for name in source.names]
+    stems = [name.with_suffix("") for name in names]
+    seen: dict[str, int] = {}
+    for stem in stems:
+        seen[str(stem).lower()] = seen.get(str(stem).lower(), 0) + 1
+    targets = []
+    for name, stem in zip(names, stems, strict=True):
+        alone = seen[str(stem).lower()] == 1
+        targets.append(folder / (f"{stem}.png" if alone else f"{name}.png"))
+    originals = {os.path.realpath(source.path / name) for name in source.names}
+    for target in targets:
+        if os.path.realpath(target) in originals:
+            raise UserError(f"--output={output} would replace {target} itself; name another folder")
+    there = [target for target in targets if os.path.lexists(target)]
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise UserError(
+            f"{there[0]}{more} would be replaced; name another --output, or add --overwrite"
+        )
+    return targets
+
+
+def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
+    """A run's networks from its checkpoint alone.
+
+    Args:
+      folder: of the run.
+      step: "latest", "best" or a number.
+      weights: "ema", "raw" or "auto".
+
+    Raises:
+      UserError: where there is no such run, checkpoint or average.
+    """
+    if weights not in ("auto", "ema", "raw"):
+        raise UserError(f"--weights={weights} doesn't fit: it takes auto, ema or raw")
+    config = ConfigDict(workdir.recorded_config(folder) | {"devices": 1})  # one picture at a time
+    machine.prepare(config.precision, config.deterministic)
+    built = experiment.build(config, max(config.found.values()))
+    checkpoints = Checkpoints(
+        folder,
+        best=config.checkpoint.best or None,
+        best_mode=evaluators.best_mode(config.checkpoint.best),
+        read_only=True,
+    )
+    number = _step(checkpoints, config, folder, step)
+    arrays = checkpoints.arrays(number)
+    averaged = {name for name in arrays if name.startswith("ema/")}
+    if weights == "ema" and not averaged:
+        raise UserError(
+            f"{folder} has no averaged weights (it was trained with ema.half_life=0); "
+            "try --weights=raw"
+        )
+    raw = _tree(arrays, "params"), _tree(arrays, "stats")
+    nets = {name: {"params": p, **raw[1].get(name, {})} for name, p in raw[0].items()}
+    if weights != "raw":
+        nets |= _tree(arrays, "ema")
+    return Run(config, built, nets, number)
+
+
+def _step(checkpoints: Checkpoints, config: ConfigDict, folder: str, step: str) -> int:
+    if step == "latest":
+        found = checkpoints.latest()
+        if found is None:
+            raise UserError(f"{folder} has no checkpoint yet")
+        return found
+    if step == "best":
+        if not config.checkpoint.best:
+            raise UserError(
+                f"{folder} kept no best checkpoint (it was trained without "
+                "--config.checkpoint.best); try --step=latest"
+            )
+        found = checkpoints.best()
+        if found is None:
+            raise UserError(f"{folder} has no checkpoint with a score yet; try --step=latest")
+        return found
+    if not step.isdigit():
+        raise UserError(f"--step={step} doesn't fit: it takes latest, best or a number")
+    if int(step) not in checkpoints.steps():
+        there = ", ".join(map(str, checkpoints.steps())) or "none"
+        raise UserError(f"{folder} has no checkpoint {step}; there is {there}")
+    return int(step)
+
+
+def _tree(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, Any]:
+    """`group/a/b/c` -> array as nested dicts a -> b -> c -> array."""
+    root: dict[str, Any] = {}
+    for name, array in arrays.items():
+        first, *path = name.split("/")
+        if first != group:
+            continue
+        *path, last = path
+        place = root
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = array
+    return root
+
+
+def translator(run: Run, direction: str) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of one picture: uint8 [H, W, C] -> [H, W, C] in [-1, 1], compiled for each shape.
+
+    Raises:
+      UserError: for a direction in which the run's game doesn't translate.
+    """
+    if direction not in ("AtoB", "BtoA"):
+        raise UserError(f"--direction={direction} doesn't fit: it takes AtoB or BtoA")
+    source, target = direction[0], direction[-1]
+    game, dtype = run.built.game, run.built.dtype
+
+    @jax.jit
+    def made(weights, image):
+        batch = {source: image[None].astype(dtype) / 127.5 - 1}
+        return game.sample(weights, batch).get(f"fake_{target}")
+
+    size, channels = run.config.data.image_size, run.config.data.channels
+    probe = jax.ShapeDtypeStruct((size, size, channels), jnp.uint8)
+    if jax.eval_shape(made, run.weights, probe) is None:
+        raise UserError(
+            f"this run doesn't translate {direction}; try --direction={target}to{source}"
+        )
+    weights = jax.device_put(run.weights, run.built.mesh.devices.flat[0])
+    return lambda picture: np.asarray(made(weights, picture)[0], np.float32)
+
+
+def fitting(config: ConfigDict, exact: bool, resize: int) -> tuple[int, int]:
+    """Of which number a picture's sides have to be multiples, and how large they are at least."""
+    g = config.model.generator
+    least = resnet.smallest_image(g.padding, g.norm)
+    return (resnet.MULTIPLE if exact or resize else PADDED_TO), least
+
+
+def at_any_size(
+    made: Callable[[np.ndarray], np.ndarray], picture: np.ndarray, multiple: int, least: int
+) -> np.ndarray:
+    """`made` of a picture that is padded by reflection, half on each side, and cropped back.
+
+    Args:
+      made: of pictures whose sides are multiples of `multiple` and at least `least`.
+      picture: uint8 [H, W, C].
+      multiple, least: in pixels.
+
+    Returns:
+      [H, W, C] in [-1, 1].
+    """
+    height, width = picture.shape[:2]
+    sides = [max(least, math.ceil(n / multiple) * multiple) for n in (height, width)]
+    top, left = (sides[0] - height) // 2, (sides[1] - width) // 2
+    around = ((top, sides[0] - height - top), (left, sides[1] - width - left), (0, 0))
+    fake = made(np.pad(picture, around, mode="reflect"))
+    return fake[top : top + height, left : left + width]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,243 @@
+"""The command that people use a trained run with: pictures in, pictures of the same size out."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import main, pictures, translate
+
+ROOT = Path(__file__).parents[1]
+CONFIG = f"--config={ROOT / 'configs/cyclegan.py'}:smoke"
+FIELDS = {
+    "train.steps": 4,
+    "checkpoint.every": 2,
+    "checkpoint.best": "psnr_AtoB",
+    "evaluate.every": 2,
+    "evaluate.num": 4,
+    "train.sample_every": 0,
+    "ema.half_life": 2.0,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of four steps, with averages and checkpoints 2 and 4."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    words = [f"--config.{name}={value}" for name, value in FIELDS.items()]
+    assert main.main([CONFIG, *words, f"--workdir={folder}"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def raw(trained):
+    """A run without averages or a best checkpoint."""
+    folder = trained.parent / "raw"
+    assert main.main([CONFIG, f"--workdir={folder}"]) == 0
+    return folder
+
+
+@pytest.fixture
+def album(tmp_path):
+    """A folder of pictures: odd sizes, a sub-folder, grey, transparent, one broken, no picture."""
+    folder = tmp_path / "album"
+    (folder / "trip").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+
+    def save(name, mode, *shape):
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8), mode).save(folder / name)
+
+    save("one.png", "RGB", 32, 32, 3)
+    save("two.jpg", "RGB", 21, 30, 3)
+    save("two.bmp", "RGB", 5, 1, 3)
+    save("trip/grey.png", "L", 17, 32)
+    save("trip/glass.webp", "RGBA", 9, 31, 4)
+    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("not to be looked at")
+    return folder
+
+
+def command(run, source, output, *more, direction="AtoB"):
+    flags = {"workdir": run, "direction": direction, "input": source, "output": output}
+    return translate.main([*(f"--{name}={value}" for name, value in flags.items()), *more])
+
+
+def written(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def test_a_folder_of_all_sorts(trained, album, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in album.rglob("*") if path.is_file()}
+    out = tmp_path / "out"
+    assert command(trained, album, out) == 0
+    assert written(out) == [
+        "one.png",
+        "trip/glass.png",
+        "trip/grey.png",
+        "two.bmp.png",
+        "two.jpg.png",
+    ]
+    assert pixels(out / "two.jpg.png").shape == (21, 30, 3)
+    assert pixels(out / "two.bmp.png").shape == (5, 1, 3)
+    assert pixels(out / "trip/glass.png").shape == (9, 31, 3)
+    said = capsys.readouterr().out
+    assert "1 of 6 files unreadable, skipped: broken.png (cannot identify image file" in said
+    assert f"5 pictures translated AtoB by step 4 of {trained}" in said
+    assert before == {path: path.read_bytes() for path in album.rglob("*") if path.is_file()}
+
+
+def direct(run, image, direction="AtoB"):
+    """The run's own generator on a picture that needs no padding."""
+    net = f"generator_{direction}"
+    x = jnp.asarray(image, jnp.float32)[None] / 127.5 - 1
+    apply = jax.jit(lambda weights, x: run.built.game.nets[net].apply(weights, x, train=False))
+    fake = apply(run.weights[net], x)[0]
+    return pictures.to_uint8(np.asarray(fake)).astype(int)
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_a_picture_is_what_the_generator_makes_of_it(direction, trained, album, tmp_path):
+    assert command(trained, album / "one.png", tmp_path / "out", direction=direction) == 0
+    assert written(tmp_path / "out") == ["one.png"]
+    expected = direct(translate.open_run(str(trained)), pixels(album / "one.png"), direction)
+    assert np.abs(pixels(tmp_path / "out/one.png") - expected).max() <= 1
+
+
+def test_padding_is_a_reflection_that_is_cropped_away(trained, album, tmp_path):
+    image = pixels(album / "two.bmp")
+    seen = []
+
+    def made(picture):
+        seen.append(picture)
+        return picture.astype(np.float32) / 127.5 - 1
+
+    fake = translate.at_any_size(made, image, 32, 8)
+    assert np.array_equal(pictures.to_uint8(fake), image)
+    assert seen[0].shape == (32, 32, 3)
+    fake = translate.at_any_size(made, image, 4, 8)
+    assert np.array_equal(pictures.to_uint8(fake), image)
+    assert seen[1].shape == (8, 8, 3)
+    assert np.array_equal(seen[1][1:6, 3], image[:, 0])
+    assert np.array_equal(seen[1][0, 3], image[1, 0])
+
+
+def test_exact_and_resize(trained, album, tmp_path):
+    run = translate.open_run(str(trained))
+    assert command(trained, album / "one.png", tmp_path / "16", "--resize=16") == 0
+    small = np.asarray(Image.open(album / "one.png").resize((16, 16), Image.Resampling.BICUBIC))
+    assert np.abs(pixels(tmp_path / "16/one.png") - direct(run, small)).max() <= 1
+    Image.fromarray(small[:, :12]).save(tmp_path / "12.png")
+    assert command(trained, tmp_path / "12.png", tmp_path / "exact", "--exact") == 0
+    assert np.abs(pixels(tmp_path / "exact/12.png") - direct(run, small[:, :12])).max() <= 1
+
+
+def test_which_weights(trained, raw, album, tmp_path):
+    chosen = {}
+    for name, more in {
+        "latest": [],
+        "ema": ["--weights=ema"],
+        "raw": ["--weights=raw"],
+        "two": ["--step=2"],
+        "best": ["--step=best"],
+    }.items():
+        assert command(trained, album / "one.png", tmp_path / name, *more) == 0
+        chosen[name] = pixels(tmp_path / name / "one.png").astype(int)
+    assert np.array_equal(chosen["latest"], chosen["ema"])
+    for other in ("raw", "two"):
+        assert np.abs(chosen["latest"] - chosen[other]).max() > 0
+    assert any(np.array_equal(chosen["best"], chosen[name]) for name in ("latest", "two"))
+    assert command(raw, album / "one.png", tmp_path / "no_ema") == 0
+
+
+def test_a_run_needs_neither_its_data_nor_its_place(trained, album, tmp_path, monkeypatch):
+    copy = shutil.copytree(trained, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert command("moved", album / "one.png", "out", "--step", "4") == 0
+    expected = direct(translate.open_run(str(copy)), pixels(album / "one.png"))
+    assert np.abs(pixels(tmp_path / "out/one.png") - expected).max() <= 1
+
+
+def test_nothing_is_replaced_unless_told(trained, album, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "one.png").write_text("mine")
+    assert command(trained, album, out) == 2
+    assert "one.png would be replaced" in capsys.readouterr().err
+    assert written(out) == ["one.png"]
+    assert (out / "one.png").read_text() == "mine"
+    assert command(trained, album / "one.png", out, "--overwrite") == 0
+    assert pixels(out / "one.png").shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"workdir": None}, ["--workdir is missing", "python -m jaxgan.translate --workdir="]),
+        ({"input": None}, ["--input is missing"]),
+        ({"direction": "AtoC"}, ["--direction=AtoC", "AtoB or BtoA"]),
+        ({"workdir": "absent"}, ["absent holds no run", "config.json"]),
+        ({"input": "absent"}, ["absent does not exist"]),
+        ({"input": "empty"}, ["empty has no images", "it is empty"]),
+        ({"input": "album/notes.txt"}, ["notes.txt is no JPEG"]),
+        ({"input": "album/broken.png"}, ["none of the 1 files", "broken.png"]),
+        ({"output": "album/out"}, ["--output=album/out lies in the folder of the pictures"]),
+        ({"input": "album/one.png", "output": "album"}, ["would replace", "one.png itself"]),
+        ({"step": "3"}, ["no checkpoint 3", "there is 2, 4"]),
+        ({"step": "last"}, ["--step=last", "latest, best or a number"]),
+        ({"weights": "mean"}, ["--weights=mean", "auto, ema or raw"]),
+        ({"workdir": "../trained/raw", "weights": "ema"}, ["no averaged weights", "--weights=raw"]),
+        ({"workdir": "../trained/raw", "step": "best"}, ["no best checkpoint", "--step=latest"]),
+        ({"resize": "-1"}, ["--resize=-1"]),
+        ({"resize": "big"}, ["--resize=big", "a whole number"]),
+        ({"outptu": "x"}, ["unknown flag --outptu", "did you mean --output=x?"]),
+        ({"config": "x"}, ["unknown flag --config", "there is --workdir, --direction"]),
+    ],
+)
+def test_mistakes(flags, words, trained, raw, album, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    there = written(tmp_path)
+    given = {"workdir": trained, "direction": "AtoB", "input": "album", "output": "out"} | flags
+    if (flags.get("workdir") or "").startswith(".."):
+        given["workdir"] = raw
+    argv = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    assert translate.main(argv) == 2
+    captured = capsys.readouterr()
+    for word in words:
+        assert word in captured.err
+    assert "Traceback" not in captured.err + captured.out
+    assert captured.err.count("\n") == 1
+    assert written(tmp_path) == there
+
+
+def test_a_run_that_has_no_checkpoint_yet(trained, album, tmp_path, capsys):
+    young = tmp_path / "young"
+    young.mkdir()
+    shutil.copy(trained / "config.json", young)
+    assert command(young, album, tmp_path / "out") == 2
+    assert "has no checkpoint yet" in capsys.readouterr().err
+
+
+def test_as_it_is_typed(trained, album, tmp_path):
+    words = [sys.executable, "-m", "jaxgan.translate", "--workdir", str(trained)]
+    words += ["--direction", "BtoA", "--input", str(album / "trip"), "--output", "out", "--exact"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert written(tmp_path / "out") == ["glass.png", "grey.png"]
+
+
+def test_help(capsys):
+    assert translate.main(["--help"]) == 0
+    assert "--direction=AtoB" in capsys.readouterr().out
