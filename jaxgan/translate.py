@@ -85,7 +85,8 @@ def _main(argv: Sequence[str]) -> int:
     if flags["resize"] < 0:
         raise UserError(f"--resize={flags['resize']} doesn't fit: it takes a size, or 0 for none")
     source = open_pictures(flags["input"])
-    targets = plan(source, flags["output"], flags["overwrite"])
+    inside = Path(flags["input"]).expanduser().is_dir()
+    targets = plan(source, flags["output"], flags["overwrite"], inside)
     run = open_run(flags["workdir"], flags["step"], flags["weights"])
     made = translator(run, flags["direction"])
     multiple, least = fitting(run.config, flags["exact"], flags["resize"])
@@ -135,18 +136,24 @@ def open_pictures(path: str) -> sources.ImageFolder:
     return sources.ImageFolder(place)
 
 
-def plan(source: sources.ImageFolder, output: str, overwrite: bool) -> list[Path]:
+def plan(source: sources.ImageFolder, output: str, overwrite: bool, inside: bool) -> list[Path]:
     """Where each picture's translation goes: the same name as PNG, in the same sub-folder.
 
     Names that would meet there keep their suffix as well: `a.jpg.png` and `a.webp.png`.
+
+    Args:
+      source: the pictures.
+      output: the folder, as typed.
+      overwrite: whether what is there may be replaced.
+      inside: whether all of the source's folder is translated, so that the output would be taken
+        for input at the next time if it lay there.
 
     Raises:
       UserError: where something is there already and may not be replaced, or where the output
         would mingle with the input.
     """
     folder = workdir.resolve(output)
-    inside = Path(os.path.realpath(source.path))
-    if Path(os.path.realpath(folder)).is_relative_to(inside) and len(source) != 1:
+    if inside and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(source.path)):
         raise UserError(
             f"--output={output} lies in the folder of the pictures themselves; name another one"
         )
