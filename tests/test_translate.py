@@ -21,11 +21,20 @@ CONFIG = f"--config={ROOT / 'configs/cyclegan.py'}:smoke"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run with averages and checkpoints 2 (the best) and 4, as training leaves it."""
+    """A run with averages and a best checkpoint, 2 of 2 and 4."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    fields_given = ["--config.ema.half_life=2.0", "--config.checkpoint.best=psnr_AtoB"]
-    config = commandline.parse([CONFIG, *fields_given], {}, "test").config
-    config = fields.resolve(config)
+    return begun(folder, "--config.ema.half_life=2.0", "--config.checkpoint.best=psnr_AtoB")
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """A run without either."""
+    return begun(tmp_path_factory.mktemp("raw") / "run")
+
+
+def begun(folder, *given):
+    """A run's folder as training leaves it, with networks that haven't learned anything."""
+    config = fields.resolve(commandline.parse([CONFIG, *given], {}, "test").config)
     built = experiment.build(config, 1)
     workdir.record(folder, {**config.to_dict(), "found": {"train_A": 1, "train_B": 1}}, ["test"])
     with Checkpoints(folder) as checkpoints:
@@ -33,14 +42,6 @@ def trained(tmp_path_factory):
             state = built.init(step)
             state = state.replace(ema=jax.tree.map(lambda x: 1.5 * x, state.ema))
             checkpoints.save(step, state, {}, {}, {"psnr_AtoB": score})
-    return folder
-
-
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory):
-    """A run without averages or a best checkpoint, trained by its command."""
-    folder = tmp_path_factory.mktemp("raw") / "run"
-    assert main.main([CONFIG, f"--workdir={folder}"]) == 0
     return folder
 
 
@@ -159,9 +160,12 @@ def test_which_weights(trained, album, tmp_path):
     assert np.array_equal(chosen["best"], chosen["two"])
 
 
-def test_from_training_to_pictures(raw, album, tmp_path):
-    assert command(raw, album / "one.png", tmp_path / "out") == 0
-    expected = direct(translate.open_run(str(raw)), pixels(album / "one.png"))
+@pytest.mark.slow
+def test_from_training_to_pictures(album, tmp_path):
+    run = tmp_path / "run"
+    assert main.main([CONFIG, f"--workdir={run}"]) == 0
+    assert command(run, album / "one.png", tmp_path / "out") == 0
+    expected = direct(translate.open_run(str(run)), pixels(album / "one.png"))
     assert np.abs(pixels(tmp_path / "out/one.png") - expected).max() <= 1
 
 
