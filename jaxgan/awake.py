@@ -29,17 +29,9 @@ def cores(mode: str, platform: str) -> Iterator[int]:
       How many cores are kept awake; 0 where it isn't wanted, one core has nothing to wait for, or
       the system doesn't let this process (only Linux has SCHED_IDLE).
     """
-    wanted = mode == "on" or (mode == "auto" and in_virtual_machine() and not has_quota())
-    if platform != "cpu" or not wanted or sys.platform != "linux":
-        yield 0
-        return
-    mine = sorted(os.sched_getaffinity(0))
-    if len(mine) < 2 or os.sched_getscheduler(0) == os.SCHED_IDLE:  # spinning would be an equal
-        yield 0
-        return
     spinning = []
     try:
-        for core in mine:
+        for core in _chosen(mode, platform):
             spinner = _spin(core)
             if spinner is None:
                 break
@@ -47,6 +39,15 @@ def cores(mode: str, platform: str) -> Iterator[int]:
         yield len(spinning)
     finally:
         _end(spinning)
+
+
+def _chosen(mode: str, platform: str) -> list[int]:
+    wanted = mode == "on" or (mode == "auto" and in_virtual_machine() and not has_quota())
+    if platform != "cpu" or not wanted or sys.platform != "linux":
+        return []
+    mine = sorted(os.sched_getaffinity(0))
+    # A run of the lowest priority itself would have its spinners for equals.
+    return [] if len(mine) < 2 or os.sched_getscheduler(0) == os.SCHED_IDLE else mine
 
 
 # The threads run nothing but the C library's `pthread_spin_lock`, which waits with the processor's

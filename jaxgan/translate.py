@@ -17,6 +17,7 @@ Each becomes a PNG of the same name, in the same sub-folder, below --output.
 import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -29,11 +30,12 @@ from tqdm import tqdm
 
 from jaxgan import awake, commandline, evaluators, experiment, machine, pictures, workdir
 from jaxgan.checkpoint import Checkpoints
-from jaxgan.data import sources, transforms
+from jaxgan.data import sources
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
 from jaxgan.files import write_atomically
 from jaxgan.models import resnet
+from jaxgan.update import decode
 
 COMMAND = "python -m jaxgan.translate"
 PADDED_TO = 32
@@ -91,23 +93,21 @@ def _main(argv: Sequence[str]) -> int:
     made = translator(run, flags["direction"])
     multiple, least = fitting(run.config, flags["exact"], flags["resize"])
 
+    channels, size = run.config.data.channels, flags["resize"] or None
+    source = sources.ImageFolder(source.path, channels, size, source.names)
     skipped = []
     with awake.cores("auto", run.built.platform):
         steps = tqdm(range(len(source)), unit="picture", disable=not sys.stderr.isatty())
         for i in steps:
             try:
-                picture = sources.decode(source.path / source.names[i], run.config.data.channels)
-            except Exception as error:  # Pillow's decoders raise nearly everything
-                reason = " ".join(str(error).split()) or type(error).__name__
-                skipped.append(f"{source.names[i]} ({reason})")
+                picture = source[i]
+            except sources.UnreadableImage as error:
+                skipped.append(error)
                 continue
-            if flags["resize"]:
-                picture = transforms.resize(picture, flags["resize"])
             fake = at_any_size(made, picture, multiple, least)
             write_atomically(targets[i], pictures.png(pictures.to_rgb(fake)))
     if skipped:
-        shown = ", ".join(skipped[:20])
-        shown += f" and {len(skipped) - 20} more" if len(skipped) > 20 else ""
+        shown = sources.listed(skipped)
         if len(skipped) == len(source):
             raise UserError(
                 f"none of the {len(source)} files in {source.path} can be read: {shown}. They "
@@ -159,13 +159,11 @@ def plan(source: sources.ImageFolder, output: str, overwrite: bool, inside: bool
         )
     names = [PurePosixPath(name) for name in source.names]
     stems = [name.with_suffix("") for name in names]
-    seen: dict[str, int] = {}
-    for stem in stems:
-        seen[str(stem).lower()] = seen.get(str(stem).lower(), 0) + 1
-    targets = []
-    for name, stem in zip(names, stems, strict=True):
-        alone = seen[str(stem).lower()] == 1
-        targets.append(folder / (f"{stem}.png" if alone else f"{name}.png"))
+    count = Counter(str(stem).lower() for stem in stems)
+    targets = [
+        folder / f"{stem if count[str(stem).lower()] == 1 else name}.png"
+        for name, stem in zip(names, stems, strict=True)
+    ]
     originals = {os.path.realpath(source.path / name) for name in source.names}
     for target in targets:
         if os.path.realpath(target) in originals:
@@ -203,17 +201,17 @@ def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
     )
     number = _step(checkpoints, config, folder, step)
     arrays = checkpoints.arrays(number)
-    averaged = {name for name in arrays if name.startswith("ema/")}
-    if weights == "ema" and not averaged:
+    stats, averages = _tree(arrays, "stats"), _tree(arrays, "ema")
+    if weights == "ema" and not averages:
         raise UserError(
             f"{folder} has no averaged weights (it was trained with ema.half_life=0); "
             "try --weights=raw"
         )
-    raw = _tree(arrays, "params"), _tree(arrays, "stats")
-    nets = {name: {"params": p, **raw[1].get(name, {})} for name, p in raw[0].items()}
-    if weights != "raw":
-        nets |= _tree(arrays, "ema")
-    return Run(config, built, nets, number)
+    nets = {
+        name: {"params": params, **stats.get(name, {})}
+        for name, params in _tree(arrays, "params").items()
+    }
+    return Run(config, built, nets | (averages if weights != "raw" else {}), number)
 
 
 def _step(checkpoints: Checkpoints, config: ConfigDict, folder: str, step: str) -> int:
@@ -268,8 +266,7 @@ def translator(run: Run, direction: str) -> Callable[[np.ndarray], np.ndarray]:
 
     @jax.jit
     def made(weights, image):
-        batch = {source: image[None].astype(dtype) / 127.5 - 1}
-        return game.sample(weights, batch).get(f"fake_{target}")
+        return game.sample(weights, decode({source: image[None]}, dtype)).get(f"fake_{target}")
 
     size, channels = run.config.data.image_size, run.config.data.channels
     probe = jax.ShapeDtypeStruct((size, size, channels), jnp.uint8)

@@ -401,14 +401,19 @@ def held_out_names(names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:count]
 
 
+def listed(broken: Sequence[UnreadableImage]) -> str:
+    """Broken files by name and reason, for a message: the first twenty, and how many more."""
+    shown = ", ".join(f"{error.name} ({error.reason})" for error in broken[:20])
+    return shown + (f" and {len(broken) - 20} more" if len(broken) > 20 else "")
+
+
 def _readable(
     source: Cached, label: str, notes: list[str], each: Callable[[], None] | None
 ) -> Cached | Subset:
     broken = read_all(source, each=each)
     if not broken:
         return source
-    shown = ", ".join(f"{error.name} ({error.reason})" for error in broken[:20])
-    shown += f" and {len(broken) - 20} more" if len(broken) > 20 else ""
+    shown = listed(broken)
     if len(broken) == len(source):
         raise UserError(
             f"None of the {len(source)} image files in {source.source.path} can be read: {shown}. "
