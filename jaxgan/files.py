@@ -14,7 +14,7 @@ def disk_error(path: Path | str, error: OSError) -> UserError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         advice = "Free some space and run the same command again: it goes on where it was."
     else:
-        advice = "Make the folder writable, or name another one with --workdir."
+        advice = "Make the folder writable, or name another one."
     return UserError(f"{path} can't be written: {reason}. {advice}")
 
 

@@ -29,6 +29,8 @@ CONFIG = "config.json"
 LOCK = ".lock"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
 _WITHOUT_INFLUENCE = {"python", "orbax-checkpoint", "jaxgan"}  # `code` tells more of the last
+# What runs did before these fields were: an old run has them as it is read, and is the same run.
+_SINCE_CHANNELS = {"dtype": "uint8", "low": -1.0, "high": 1.0, "image_key": "image"}
 # What may lie in a folder before `config.json` does, and what file managers leave anywhere.
 _NO_RUN_YET = {LOCK, f".{CONFIG}.tmp", ".DS_Store", "Thumbs.db", ".gitkeep"}
 
@@ -94,13 +96,14 @@ def check(
         if not _covered(name, free) and not (name in growing and _grew(old, new))
     ]
     if differing:
-        lengthen = any(line.startswith(("  train.steps:", "  train.epochs:")) for line in differing)
+        apart = ("  train.steps:", "  train.epochs:", "  converted.")
+        continues = any(line.startswith(apart) for line in differing)
         raise UserError(
             f"{workdir} holds a run with another config:\n"
             + "\n".join(differing)
             + "\nTo run this one in a folder of its own: "
             + shlex.join(elsewhere(command, workdir))
-            + f"\nTo go on from its networks, add --config.init.workdir={workdir}" * lengthen
+            + f"\nTo go on from its networks, add --config.init.workdir={workdir}" * continues
         )
     then, now = (recorded.get("later") or [recorded])[-1], provenance()
     return Found(True, _changes(then, now))
@@ -321,6 +324,9 @@ def _recorded(workdir: Path) -> dict[str, Any] | None:
         recorded = json.loads(path.read_bytes())
         if not isinstance(recorded["config"], dict) or not isinstance(recorded["later"], list):
             raise TypeError
+        data = recorded["config"].get("data")
+        if isinstance(data, dict) and "channels" in data:
+            recorded["config"]["data"] = _SINCE_CHANNELS | data
         return recorded
     except (FileNotFoundError, NotADirectoryError):
         pass

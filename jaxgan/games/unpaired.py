@@ -120,13 +120,18 @@ def cyclegan(
         return variables, pools
 
     def sample(nets: dict[str, Variables], batch: Batch) -> dict[str, jax.Array]:
-        """Translations and reconstructions of the domains in the batch, in evaluation mode."""
+        """Translations and reconstructions of the domains in the batch, in evaluation mode.
+
+        Where only one generator is given, what it makes.
+        """
         made = {}
         for source, target in (pair for pair in ("AB", "BA") if pair[0] in batch):
             there, back = f"generator_{source}to{target}", f"generator_{target}to{source}"
-            fake = modules[there].apply(nets[there], batch[source], train=False)
-            made[f"fake_{target}"] = fake
-            made[f"rec_{source}"] = modules[back].apply(nets[back], fake, train=False)
+            if there in nets:
+                fake = modules[there].apply(nets[there], batch[source], train=False)
+                made[f"fake_{target}"] = fake
+                if back in nets:
+                    made[f"rec_{source}"] = modules[back].apply(nets[back], fake, train=False)
         return made
 
     modules = dict(nets)

@@ -1,0 +1,301 @@
+"""Published PyTorch networks to a run, and back.
+
+    python -m jaxgan.convert --workdir=runs/horse2zebra \\
+        --generator_AtoB=latest_net_G_A.pth [--generator_BtoA=latest_net_G_B.pth] \\
+        [--discriminator_A=latest_net_D_B.pth] [--discriminator_B=latest_net_D_A.pth]
+
+makes a run's folder that `jaxgan.translate` and `--config.init.workdir` take, of one network or of
+several: `.pth` files in both of PyTorch's formats, or `.safetensors`. PyTorch isn't needed, and
+no code in a file is ever run. Mind the names: `discriminator_A` judges pictures of domain A, and
+the published code calls it `D_B`. What the files don't tell is the config's:
+`--config=configs/cyclegan.py:folder`, and `--config.FIELD=VALUE` for any field of it.
+
+    python -m jaxgan.convert --workdir=runs/cyclegan-seed0 --export=FOLDER
+
+writes a run's networks as `.safetensors` with the published names. `--step` and `--weights` as in
+`jaxgan.translate`; files that are there already are replaced only with `--overwrite`.
+"""
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxgan
+from jaxgan import (
+    commandline,
+    experiment,
+    fields,
+    machine,
+    state_dicts,
+    translate,
+    workdir,
+)
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.errors import UserError
+from jaxgan.files import write_atomically
+from jaxgan.models import published
+
+COMMAND = "python -m jaxgan.convert"
+CONFIG = "configs/cyclegan.py"
+PUBLISHED = {  # after the generator that they teach, there
+    "generator_AtoB": "G_A",
+    "generator_BtoA": "G_B",
+    "discriminator_A": "D_B",
+    "discriminator_B": "D_A",
+}
+FLAGS = {
+    "workdir": "",
+    **dict.fromkeys(PUBLISHED, ""),
+    "export": "",
+    "step": "latest",
+    "weights": "auto",
+    "overwrite": False,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; `argv` is without the program's name. Returns the exit code."""
+    return commandline.run(_main, argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    if commandline.wants_help(argv):
+        print(__doc__.strip())
+        return 0
+    command = commandline.parse([*_default_config(argv), *argv], FLAGS, COMMAND)
+    flags = command.flags
+    files = {net: flags[net] for net in PUBLISHED if flags[net]}
+    if not flags["workdir"] or bool(files) == bool(flags["export"]):
+        raise UserError(
+            "it takes --workdir, and either networks or --export; try: "
+            f"{COMMAND} --workdir=runs/published --generator_AtoB=latest_net_G_A.pth"
+        )
+    if flags["export"]:
+        run = translate.open_run(flags["workdir"], flags["step"], flags["weights"])
+        for line in export(run, flags["export"], flags["overwrite"]):
+            print(line)
+        return 0
+    for line in convert(command, files, [*COMMAND.split(), *argv]):
+        print(line)
+    return 0
+
+
+def _default_config(argv: Sequence[str]) -> list[str]:
+    """`--config` where none is given: the one here, or that of the checkout."""
+    if any(word.lstrip("-").partition("=")[0] == "config" for word in argv):
+        return []
+    beside = Path(jaxgan.__file__).parents[1] / CONFIG
+    path = beside if beside.exists() and not Path(CONFIG).exists() else CONFIG
+    return [f"--config={path}:folder"]
+
+
+def convert(
+    command: commandline.Command, files: Mapping[str, str], typed: Sequence[str]
+) -> list[str]:
+    """Makes a run's folder of published networks.
+
+    Args:
+      command: `config` has what the files don't tell, `flags["workdir"]` the folder.
+      files: net -> file.
+      typed: the command, word by word.
+
+    Returns:
+      What to tell the user.
+
+    Raises:
+      UserError: a file that can't be used, networks that don't belong together, or a folder that
+        holds something else.
+    """
+    arguments, nets = {}, {}
+    for net, file in files.items():
+        arguments[net], nets[net] = network(net, file)
+    given = _agreed(arguments)
+    for field, value in given.items():
+        if command.overrides.get(field, value) != value:
+            raise UserError(
+                f"--config.{field}={command.overrides[field]} doesn't fit the files, whose "
+                f"networks have {value}; leave it out"
+            )
+    other = {f: v for f, v in given.items() if commandline.flat(command.config)[f] != v}
+    command.config.update_from_flattened_dict(given)
+    config = fields.resolve(command.config, command.overrides)
+    machine.prepare(config.precision, config.deterministic)
+    built = experiment.build(config, 0)
+    template = built.template()
+    for net, variables in nets.items():
+        nets[net] = _fitted(f"--{net}={files[net]}", variables, template.variables(net))
+    record = {
+        **config.to_dict(),
+        "found": {"train_A": 0, "train_B": 0},
+        # No config that trains has this part: training here would begin with other weights.
+        "converted": {net: _digest(file) for net, file in files.items()},
+    }
+    folder = workdir.resolve(command.flags["workdir"])
+    workdir.check(folder, record, typed)
+    with workdir.Lock(folder), Checkpoints(folder) as checkpoints:
+        if not workdir.check(folder, record, typed).resume or checkpoints.latest() is None:
+            workdir.record(folder, record, typed)
+            state = {
+                "params": {net: variables["params"] for net, variables in nets.items()},
+                "stats": {
+                    net: {name: v for name, v in variables.items() if name != "params"}
+                    for net, variables in nets.items()
+                    if len(variables) > 1
+                },
+            }
+            checkpoints.save(0, {k: v for k, v in state.items() if v}, {}, record, wait=True)
+    return _advice(command.flags["workdir"], list(nets), other)
+
+
+def _advice(folder: str, nets: Sequence[str], other: Mapping[str, Any]) -> list[str]:
+    """How to use what was made; `other` are the fields in which it differs from the config."""
+    lines = [f"{folder} holds {', '.join(nets)}. To use it:"]
+    directions = [net.partition("_")[2] for net in nets if net.startswith("generator_")]
+    lines += [
+        f"  {translate.COMMAND} --workdir={folder} --direction={direction} --input=PICTURES "
+        "--output=TRANSLATED"
+        for direction in directions
+    ]
+    lines.append(
+        f"  python -m jaxgan.main --config={CONFIG}:folder --config.data.path=DIR "
+        f"--config.init.workdir={folder} --config.init.nets={','.join(nets)}"
+        + "".join(f" --config.{field}={value}" for field, value in other.items())
+    )
+    return lines
+
+
+def network(net: str, file: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The config's fields that a file of published weights tells, and the variables in it.
+
+    Args:
+      net: what it shall become, a name of `PUBLISHED`.
+      file: `.pth` or `.safetensors`.
+
+    Raises:
+      UserError: a file that can't be used, or another network's.
+    """
+    arrays = state_dicts.read(file)
+    bad = [name for name, array in arrays.items() if not np.all(np.isfinite(array))]
+    if bad:
+        raise UserError(f"--{net}={file}: {bad[0]} holds NaN or infinite values")
+    try:
+        if net.startswith("generator_"):
+            arguments, variables = published.resnet_generator_from_published(arrays)
+            kind = "resnet"
+        elif any(name.startswith("net.") for name in arrays):
+            arguments, variables = published.pixel_discriminator_from_published(arrays)
+            kind = "pixel"
+        else:
+            arguments, variables = published.patch_discriminator_from_published(arrays)
+            kind = "patch"
+    except UserError as error:
+        raise UserError(f"--{net}={file}: {error}") from None
+    params = variables["params"]
+    channels = (params["first"] if kind == "resnet" else params["conv_0"])["kernel"].shape[2]
+    if arguments.pop("channels", channels) != channels:
+        raise UserError(
+            f"--{net}={file}: it takes {channels} channels and gives another number of them; both "
+            "domains of a run have the same"
+        )
+    group = f"model.{net.partition('_')[0]}"
+    told = {f"{group}.{name}": value for name, value in ({"kind": kind} | arguments).items()}
+    return {"data.channels": channels, **told}, variables
+
+
+def _agreed(arguments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The fields that all networks together tell.
+
+    Raises:
+      UserError: where two of them tell different ones.
+    """
+    agreed, teller = {}, {}
+    for net, told in arguments.items():
+        for field, value in told.items():
+            if agreed.setdefault(field, value) != value:
+                raise UserError(
+                    f"--{teller[field]} has {field}={agreed[field]} and --{net} has {value}; "
+                    "networks of one run are alike, so convert them into two runs"
+                )
+            teller.setdefault(field, net)
+    return agreed
+
+
+def _fitted(what: str, variables: Any, template: Any) -> Any:
+    """The variables as arrays of the template's types.
+
+    Raises:
+      UserError: naming what has another name or shape.
+    """
+    theirs, ours = (
+        {
+            jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
+            for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+        }
+        for tree in (variables, template)
+    )
+    wrong = [
+        f"{name} is {list(theirs.get(name, ())) or 'absent'} there and "
+        f"{list(ours.get(name, ())) or 'absent'} here"
+        for name in sorted({*theirs, *ours})
+        if theirs.get(name) != ours.get(name)
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise UserError(f"{what} is of another architecture: {'; '.join(wrong[:3])}{more}")
+    return jax.tree.map(lambda x, t: jnp.asarray(np.asarray(x, t.dtype)), variables, template)
+
+
+def _digest(file: str) -> str:
+    return hashlib.sha256(Path(file).expanduser().read_bytes()).hexdigest()[:16]
+
+
+def export(run: translate.Run, output: str, overwrite: bool = False) -> list[str]:
+    """Writes a run's networks as `.safetensors` files with the published names.
+
+    Args:
+      run: whose networks.
+      output: the folder to write to.
+      overwrite: whether files that are there may be replaced.
+
+    Returns:
+      What to tell the user.
+
+    Raises:
+      UserError: where the networks aren't published ones, or files are there.
+    """
+    folder = workdir.resolve(output)
+    files = {
+        net: folder / f"latest_net_{PUBLISHED[net]}.safetensors"
+        for net in run.weights
+        if net in PUBLISHED
+    }
+    there = [path for path in files.values() if path.exists()]
+    if there and not overwrite:
+        raise UserError(f"{there[0]} would be replaced; name another folder, or add --overwrite")
+    for net, arrays in {net: _published(run, net) for net in files}.items():
+        write_atomically(files[net], state_dicts.to_safetensors(arrays))
+    return [f"{path}: {net} of step {run.step}" for net, path in files.items()]
+
+
+def _published(run: translate.Run, net: str) -> dict[str, np.ndarray]:
+    g, d = run.config.model.generator, run.config.model.discriminator
+    kind = g.kind if net.startswith("generator_") else d.kind
+    if kind == "resnet":
+        return published.resnet_generator_to_published(
+            run.weights[net], padding=g.padding, dropout=g.dropout
+        )
+    if kind == "patch":
+        return published.patch_discriminator_to_published(run.weights[net])
+    if kind == "pixel":
+        return published.pixel_discriminator_to_published(run.weights[net])
+    raise UserError(f"{net} is of the kind {kind!r}, for which there are no published names")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
