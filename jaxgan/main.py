@@ -1,8 +1,9 @@
 """Trains what a config describes: `python -m jaxgan.main --config=configs/cyclegan.py`.
 
 Flags: `--config=FILE[:PRESET,...]`, `--config.FIELD=VALUE` for any field of it, `--workdir=FOLDER`
-(default: a folder below runs/ named after the config, the presets, the fields given and the seed).
-The same command goes on where an interrupted run was. Exit code 0: finished; 2: a mistake in what
+(default: a folder below runs/ named after the config, the presets, the fields given and the seed),
+`--distributed` where several processes train together (the scripts in launch/ give it). The same
+command goes on where an interrupted run was. Exit code 0: finished; 2: a mistake in what
 was typed or brought; 3: a NaN; 130 or 143: interrupted, saved.
 """
 
@@ -29,16 +30,19 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
 
         print(commandline.help_text(__doc__, argv, fields.wanted))
         return 0
-    command = commandline.parse(argv, {"workdir": ""}, "python -m jaxgan.main")
+    flags = {"workdir": "", "distributed": False}
+    command = commandline.parse(argv, flags, "python -m jaxgan.main")
     # Before anything asks JAX for a device, and after the command line was found to be sound.
+    import jax
+
     from jaxgan import (
         awake,
         checkpoint,
         evaluators,
-        experiment,
         fields,
         initial,
         machine,
+        processes,
         train,
         workdir,
     )
@@ -46,15 +50,12 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
     config = fields.resolve(command.config, command.overrides)
     evaluators.best_mode(config.checkpoint.best)
     machine.prepare(config.precision, config.deterministic)
+    if command.flags["distributed"]:
+        processes.start()
     folder = workdir.resolve(command.flags["workdir"] or default_workdir(command))
     typed = ["python", "-m", "jaxgan.main", *argv]
-
-    experiment.build(config, 1)  # its mistakes shall not wait until all images are read
-    data = experiment.open_data(config)
-    evaluators.require_score(config.checkpoint.best, data.paired)
-    sizes = {"train_A": len(data.train_A), "train_B": len(data.train_B)}
-    built = experiment.build(config, max(sizes.values()))
-    record = {**config.to_dict(), "found": sizes}
+    built, data = processes.together(lambda: _opened(config))
+    record = {**config.to_dict(), "found": _sizes(data)}
     source = None
     if config.init.workdir or "init.nets" in command.overrides:
         nets = initial.chosen_nets(config.init, built.game)
@@ -65,15 +66,21 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
             source = arrays, nets
             initial.require_same(built.template(), *source)
 
-    check = {"free": built.free_fields, "growing": built.growing_fields}
-    found = workdir.check(folder, record, typed, **check)
-    if found.resume:
-        reached = checkpoint.Checkpoints(folder, read_only=True).latest(warn=False) or 0
-        if reached >= built.steps:
+    def check() -> workdir.Found:
+        free, growing = built.free_fields, built.growing_fields
+        return workdir.check(folder, record, typed, free=free, growing=growing)
+
+    processes.together(check)
+    reached = checkpoint.Checkpoints(folder, read_only=True).latest(warn=False) or 0
+    if reached >= built.steps:
+        if jax.process_index() == 0:
             print(f"{folder} is finished: step {reached} of {built.steps}; nothing to do")
-            return 0
-    with workdir.Lock(folder), awake.cores(config.awake, built.platform) as kept_awake:
-        found = workdir.check(folder, record, typed, **check)
+        return 0
+    lock = processes.together(lambda: workdir.Lock(folder))
+    # Those of several processes on one machine would compete.
+    spin = "off" if config.awake == "auto" and jax.process_count() > 1 else config.awake
+    with lock, awake.cores(spin, built.platform) as kept_awake:
+        found = processes.together(check)
         checkpoints = checkpoint.Checkpoints(
             folder,
             keep=config.checkpoint.keep,
@@ -81,13 +88,27 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
             best_mode=evaluators.best_mode(config.checkpoint.best),
         )
         checkpoints.tidy()  # a full disk may have no room even for the next line
-        workdir.record(folder, record, typed)
+        processes.together(lambda: workdir.record(folder, record, typed))
         notes = list(found.warnings)
         if kept_awake:
             notes.append(f"{kept_awake} cores are kept awake; --config.awake=off lets them sleep")
         return train.train(
             config, built, data, folder, record, checkpoints, interrupts, notes, source
         )
+
+
+def _opened(config):
+    """The experiment and its data."""
+    from jaxgan import evaluators, experiment
+
+    experiment.build(config, 1)  # its mistakes shall not wait until all images are read
+    data = experiment.open_data(config)
+    evaluators.require_score(config.checkpoint.best, data.paired)
+    return experiment.build(config, max(_sizes(data).values())), data
+
+
+def _sizes(data) -> dict[str, int]:
+    return {"train_A": len(data.train_A), "train_B": len(data.train_B)}
 
 
 def default_workdir(command: commandline.Command) -> Path:

@@ -81,6 +81,15 @@ def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arra
     }
 
 
+def local_copy(tree: Any) -> Any:
+    """What is replicated, on one device of this process: what it does with that concerns no other.
+
+    Args:
+      tree: of replicated arrays.
+    """
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
 def compile_update(update: Any, mesh: Mesh) -> Any:
     """`jit` with the state donated and replicated, the batch sliced, constants replicated."""
     everywhere = replicated(mesh)

@@ -20,7 +20,8 @@ from jaxgan.files import write_atomically
 from jaxgan.interrupts import Interrupts
 from jaxgan.logs import Logs
 from jaxgan.page import page
-from jaxgan.sharding import compile_update, put_batch
+from jaxgan.processes import CommonEnd
+from jaxgan.sharding import compile_update, local_copy, put_batch
 from jaxgan.state import TrainState, reset_metrics
 
 
@@ -95,6 +96,7 @@ def train(
 
         bench = _Bench(config, experiment, data, folder, logs)
         clock = _Clock(batches)
+        end = CommonEnd(interrupts, experiment.mesh)
         done = state.step + 0
         interrupts.hold()
         for step in range(start + 1, experiment.steps + 1):
@@ -102,6 +104,7 @@ def train(
             state = update(state, batch, None)
             # At most two steps are under way, so that waiting for data is seen as such.
             before, done = done, state.step + 0
+            signal = end.signal()
             jax.block_until_ready(before)
             clock.tick()
             logs.progress(step)
@@ -111,8 +114,8 @@ def train(
                 logs.say(f"first step done {seconds:.1f} s after the command")
                 clock = _Clock(batches)
 
-            stop, due = interrupts.requested is not None, _due(config, step, experiment.steps)
-            if not (due or stop):
+            due = _due(config, step, experiment.steps)
+            if not (due or signal):
                 continue
             jax.block_until_ready(state)
             clock.pause()
@@ -123,14 +126,14 @@ def train(
             if "sample" in due:
                 bench.sample(state, step)
             scores = bench.evaluate(state, step) if "evaluate" in due else None
-            if stop or "checkpoint" in due:
+            if signal or "checkpoint" in due:
                 checkpoints.save(step, state, batches.get_state(), record, scores)
             checkpoints.poll()
-            if stop and step < experiment.steps:
+            if signal and step < experiment.steps:
                 logs.say(f"interrupted: saving step {step}")
                 checkpoints.wait()
                 logs.say(f"saved step {step}; the same command goes on from there")
-                return interrupts.exit_code
+                return 128 + signal
             clock.go()
         checkpoints.wait()
         for line in bench.summary():
@@ -182,16 +185,13 @@ def _require_finite(
 
 def _announcement(config: ConfigDict, experiment: Experiment, state, update, began: float) -> str:
     """What a start says: the work ahead, the devices, memory and disk."""
-    devices = experiment.mesh.devices.ravel()
     weights = {
         name: sum(x.size for x in jax.tree.leaves(params)) for name, params in state.params.items()
     }
     parts = [
         f"{experiment.steps} steps of {config.data.batch_size} x {config.data.image_size} px",
         f"{sum(weights.values()) / 1e6:.1f} M weights in {len(weights)} nets",
-        f"{len(devices)} of {len(jax.devices())} {devices[0].device_kind} devices"
-        if len(jax.devices()) > 1
-        else f"1 {devices[0].device_kind} device",
+        _shared_by(config, experiment),
         f"a checkpoint weighs {checkpoint.readable(checkpoint.size_on_disk(state))}",
         f"compiled in {time.perf_counter() - began:.1f} s",
     ]
@@ -200,6 +200,20 @@ def _announcement(config: ConfigDict, experiment: Experiment, state, update, beg
         peak = memory.argument_size_in_bytes + memory.temp_size_in_bytes
         parts.insert(3, f"about {checkpoint.readable(peak)} of memory a device")
     return ", ".join(parts)
+
+
+def _shared_by(config: ConfigDict, experiment: Experiment) -> str:
+    """The devices that share a batch, and why not more."""
+    devices, there = experiment.mesh.size, len(jax.devices())
+    kind = experiment.mesh.devices.flat[0].device_kind
+    text = f"{there} {kind} {'device' if there == 1 else 'devices'}"
+    if devices < there:
+        micro = config.data.batch_size // config.train.accumulate
+        why = f"as {micro} images at a time divide" if micro > 1 else "for 1 image at a time"
+        text = f"{devices} of {text}" + (f" ({why})" if str(config.devices) == "auto" else "")
+    if jax.process_count() > 1:
+        text += f" in {jax.process_count()} processes"
+    return text
 
 
 class _Clock:
@@ -243,14 +257,14 @@ class _Bench:
 
     def sample(self, state: TrainState, step: int) -> None:
         """samples/step_N.png: a few test images, translated and brought back."""
-        weights = self._experiment.weights(state)
+        weights = local_copy(self._experiment.weights(state))
         rows, labels, groups = evaluators.sample_grid(self._translate, weights, self._tests)
         grid = pictures.grid(rows, labels, f"step {step}", groups)
         self._logs.images(step, "samples", grid)
 
     def evaluate(self, state: TrainState, step: int) -> dict[str, float]:
         """The whole test set: scores.jsonl and test/index.html."""
-        weights = self._experiment.weights(state)
+        weights = local_copy(self._experiment.weights(state))
         scores, sections = evaluators.evaluate(self._translate, weights, self._tests)
         self._scores = scores
         self._logs.scores(step, scores)
