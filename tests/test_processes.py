@@ -219,3 +219,59 @@ def test_saved_on_eight_devices_it_goes_on_on_one_and_back(tmp_path):
             path.unlink() if path.is_file() else path.rmdir()
         (tmp_path / "run/checkpoints/6").rmdir()
     assert_close(states(tmp_path / "run"), {step: theirs[step] for step in (2, 4)})
+
+
+def stub(folder, name, script):
+    path = folder / name
+    path.write_text(f"#!/usr/bin/env bash\n{script}\n")
+    path.chmod(0o755)
+    return {**environment(), "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.slow
+def test_slurm(tmp_path):
+    """With a stand-in for `srun` that sets what SLURM sets, on one machine."""
+    srun = """
+    while [[ "$1" == --* ]]; do shift; done
+    export SLURM_JOB_ID=$((RANDOM)) SLURM_STEP_NODELIST=localhost SLURM_NTASKS=2
+    SLURM_PROCID=0 SLURM_LOCALID=0 "$@" &
+    SLURM_PROCID=1 SLURM_LOCALID=1 "$@" >/dev/null &
+    wait -n && wait -n"""
+    done = subprocess.run(
+        [str(ROOT / "launch/slurm.sh"), *words(tmp_path / "run", "train.steps=2")],
+        env=stub(tmp_path, "srun", srun),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 cpu devices in 2 processes" in done.stdout
+    assert list(states(tmp_path / "run")) == [2]
+
+
+def test_tpu_vm(tmp_path):
+    """With a stand-in for `gcloud` that shows what it is asked to do; words arrive as typed."""
+    script = str(ROOT / "launch/tpu_vm.sh")
+    given = ["my-tpu", "us-x", "--config=c.py:a", "--config.data.path=my pictures/$HOME"]
+    gcloud = stub(tmp_path, "gcloud", "printf '%s\\n' \"$@\"") | {"PYTHON": "printf '%s\\n'"}
+    done = subprocess.run([script, *given], env=gcloud, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *start, command = done.stdout.strip().split("\n")
+    assert start == ["compute", "tpus", "tpu-vm", "ssh", "my-tpu", "--zone=us-x", "--worker=all"]
+    command = command.removeprefix("--command=").replace("cd jaxgan", "true")
+    typed = subprocess.run(["bash", "-c", command], capture_output=True, text=True).stdout
+    assert typed.split("\n")[:-1] == ["-m", "jaxgan.main", *given[2:], "--distributed"]
+
+    for argv in ([], ["my-tpu", "--config=c.py"]):
+        done = subprocess.run([script, *argv], env=gcloud, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "try: launch/tpu_vm.sh my-tpu" in done.stderr
+
+
+def test_distributed_without_the_others(tmp_path):
+    """As typed by hand where no launcher has started anything."""
+    command = [sys.executable, "-m", "jaxgan.main", *words(tmp_path / "run"), "--distributed"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "start them with launch/local.sh" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
