@@ -12,6 +12,7 @@ have a known truth: see docs/results.md for what a run reaches and how long it t
 
 trains on your own images: DIR holds trainA/, trainB/ and, if you like, testA/, testB/. With the
 published code's settings: 256 pixels cropped from 286, flips, ResNet with 9 blocks, 200 epochs.
+What isn't photography comes as .npy files, of any number of channels: see docs/data.md.
 
 Presets (`:a,b` combines them): `smoke` takes seconds; `folder`; and the published data sets by
 name (`horse2zebra`, `monet2photo`, ...), expected unzipped at datasets/NAME.
@@ -56,13 +57,17 @@ def get_config(presets: str = "") -> ConfigDict:
     c.train.sample_every = 500
 
     c.data = ConfigDict()
-    c.data.name = "scenes"  # or folder
-    c.data.path = ""
+    c.data.name = "scenes"  # or folder, tfds:NAME
+    c.data.path = ""  # a folder; of tfds, where its prepared sets lie
+    c.data.image_key = "image"  # the feature of a tfds set that is trained on
     c.data.batch_size = 1
     c.data.image_size = 64
     c.data.load_size = 0  # 0: image_size * 286 / 256, as published
     c.data.flip = True
-    c.data.channels = 3
+    c.data.channels = 3  # or 1 (grey); other numbers for .npy files
+    c.data.dtype = "uint8"  # or float32, of .npy files
+    c.data.low = -1.0  # the float32 values that become -1 and 1
+    c.data.high = 1.0
     c.data.count = 1000  # scenes in each training domain
     c.data.world = 0  # the scenes' own seed: another world has other scenes
 

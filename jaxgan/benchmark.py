@@ -155,7 +155,7 @@ def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measuremen
     """
     rng = np.random.default_rng(seed)
     batches = [
-        {name: _pixels(rng, x.shape, jax.process_count()) for name, x in built.batch.items()}
+        {name: _pixels(rng, x, jax.process_count()) for name, x in built.batch.items()}
         for _ in range(BATCHES)
     ]
     state = jax.block_until_ready(built.init(seed))
@@ -182,10 +182,12 @@ def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measuremen
     )
 
 
-def _pixels(rng, shape: Sequence[int], processes: int):
-    repeats, accumulate, micro, *rest = shape
+def _pixels(rng, like: jax.ShapeDtypeStruct, processes: int):
+    repeats, accumulate, micro, *rest = like.shape
     shape = (repeats, accumulate, micro // processes, *rest)
-    return rng.integers(0, 256, shape, dtype="uint8")
+    if like.dtype == "uint8":
+        return rng.integers(0, 256, shape, dtype="uint8")
+    return 2 * rng.random(shape, dtype=like.dtype) - 1
 
 
 def flops_per_step(built: Experiment) -> int | None:

@@ -98,13 +98,15 @@ def parse(argv: Sequence[str], defaults: Mapping[str, Any], command: str) -> Com
     )
 
 
-def parse_flags(argv: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def parse_flags(argv: Sequence[str], defaults: Mapping[str, Any], bare: str = "") -> dict[str, Any]:
     """Parses a command line without a `--config`, as `parse` does the other flags.
+
+    One word that is neither a flag nor a flag's value gets the name `bare`, where that is given.
 
     Raises:
       UserError: for any mistake, naming the nearest that would be right.
     """
-    return {**defaults, **dict(_values(argv, defaults))}
+    return {**defaults, **dict(_values(argv, defaults, bare))}
 
 
 def run(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
@@ -247,10 +249,16 @@ def _faults_of(path: str) -> Iterator[None]:
         raise UserError(f"the config {path!r} fails{where} ({what}); correct it there") from None
 
 
-def _values(words: Sequence[str], known: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _values(
+    words: Sequence[str], known: Mapping[str, Any], bare: str = ""
+) -> Iterator[tuple[str, Any]]:
     """(name, value) of every flag in `words`; `known` has what there is, with its defaults."""
     words = iter(words)
     for word in words:
+        if bare and not word.startswith("-"):
+            yield bare, word
+            bare = ""
+            continue
         if not word.startswith("-") or not word.strip("-"):
             raise UserError(f"don't know what to do with {word!r}; {_meant(word, known)}")
         name, equals, text = word[1 + word.startswith("--") :].partition("=")

@@ -13,6 +13,7 @@ from jaxgan.data.sources import Source
 from jaxgan.errors import UserError
 from jaxgan.metrics import pairs
 from jaxgan.page import Row, Section
+from jaxgan.update import decode
 
 BATCH = 4  # few enough for any memory; the last batch is filled up, so that one shape is compiled
 
@@ -20,7 +21,7 @@ BATCH = 4  # few enough for any memory; the last batch is filled up, so that one
 class Domain(NamedTuple):
     """One direction of a test set: inputs, their names, and the truth where it is known.
 
-    images, truth: uint8 [N, H, W, C].
+    images, truth: [N, H, W, C], uint8 or float32 in [-1, 1].
     """
 
     source: str
@@ -65,8 +66,7 @@ def translator(sample: Callable[..., Mapping[str, jax.Array]]):
 
     @jax.jit
     def made(weights, batch):
-        batch = {name: x.astype(jnp.float32) / 127.5 - 1 for name, x in batch.items()}
-        return sample(weights, batch)
+        return sample(weights, decode(batch, jnp.float32))
 
     def translate(weights: Any, domain: Domain, count: int | None = None) -> Translations | None:
         images = domain.images[:count]
@@ -85,8 +85,8 @@ def translator(sample: Callable[..., Mapping[str, jax.Array]]):
 
 
 def unit(images: np.ndarray) -> np.ndarray:
-    """uint8 -> float32 in [-1, 1]."""
-    return images.astype(np.float32) / 127.5 - 1
+    """Images in [-1, 1]: uint8 -> float32; floats are there already."""
+    return images.astype(np.float32) / 127.5 - 1 if images.dtype == np.uint8 else images
 
 
 def score(domain: Domain, made: Translations) -> dict[str, np.ndarray]:

@@ -114,7 +114,7 @@ def build(config: ConfigDict, larger_domain: int) -> Experiment:
     micro = config.data.batch_size // config.train.accumulate
     size, channels = config.data.image_size, config.data.channels
     shape = (1, config.train.accumulate, micro, size, size, channels)
-    images = jax.ShapeDtypeStruct(shape, jnp.uint8)
+    images = jax.ShapeDtypeStruct(shape, datasets.values(config.data).dtype)
     if steps * config.data.batch_size > MOST_IMAGES:
         raise UserError(
             f"this run would see more than the {MOST_IMAGES} images that it can count; lower "
@@ -149,7 +149,9 @@ def open_data(config: ConfigDict) -> datasets.Dataset:
     Raises:
       UserError: where it isn't there, or isn't what it should be.
     """
-    return choose("data.name", config.data.name, datasets.DATASETS)(config.data)
+    name = config.data.name
+    kind = "tfds" if name.startswith("tfds:") else name  # the colon is of no module here
+    return choose("data.name", kind, datasets.DATASETS)(config.data)
 
 
 def unpaired(config: ConfigDict) -> Game:

@@ -1,5 +1,6 @@
 """What the fields of a config may hold, checked before anything is built or written."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,17 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] = ()) -> ConfigDict
         raise UserError(
             f"checkpoint.best={config.checkpoint.best!r} needs scores during the run; try "
             f"--config.evaluate.every={config.checkpoint.every}"
+        )
+    if not config.data.low < config.data.high:
+        raise UserError(
+            f"data.low={config.data.low} is not below data.high={config.data.high}; they are the "
+            "values that become -1 and 1"
+        )
+    ranged = [name for name in ("data.low", "data.high") if name in overrides]
+    if ranged and config.data.dtype == "uint8":
+        raise UserError(
+            f"--config.{ranged[0]} is of floating-point data, and data.dtype=uint8 goes from 0 to "
+            "255; add --config.data.dtype=float32"
         )
     if not config.data.load_size:
         config.data.load_size = datasets.default_load_size(config.data)
@@ -85,7 +97,10 @@ RANGES = {
     "data.batch_size": _at_least(1),
     "data.image_size": _at_least(4),
     "data.load_size": _at_least(0),
-    "data.channels": ((lambda value: value in (1, 3)), "1 (grey) or 3 (colour)"),
+    "data.channels": _at_least(1),
+    "data.dtype": _among("uint8", "float32"),
+    "data.low": (math.isfinite, "a finite number"),
+    "data.high": (math.isfinite, "a finite number"),
     "data.count": _at_least(1),
     "data.world": _at_least(0),
     "model.convolution": _among("auto", "canonical", "xla"),

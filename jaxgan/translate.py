@@ -5,7 +5,8 @@
 
 A run's folder is all that it needs, not what the run was trained on. Pictures of any size keep it:
 they are padded by reflection to multiples of 32 and cropped back, so that few shapes are compiled.
-Each becomes a PNG of the same name, in the same sub-folder, below --output.
+Each becomes a PNG of the same name, in the same sub-folder, below --output. A `.npy` array becomes
+one of the same name, [H, W, C], in what the run was trained on: uint8, or float32 in its range.
 
 - `--step=latest`: or `best` (by the run's `checkpoint.best`), or a step's number.
 - `--weights=auto`: averaged weights (`ema`) where the run has them, else `raw` ones.
@@ -23,14 +24,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from jaxgan import awake, commandline, evaluators, experiment, machine, pictures, workdir
 from jaxgan.checkpoint import Checkpoints
-from jaxgan.data import sources
+from jaxgan.data import arrays, datasets, sources
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
 from jaxgan.files import write_atomically
@@ -93,8 +93,9 @@ def _main(argv: Sequence[str]) -> int:
     made = translator(run, flags["direction"])
     multiple, least = fitting(run.config, flags["exact"], flags["resize"])
 
-    channels, size = run.config.data.channels, flags["resize"] or None
-    source = sources.ImageFolder(source.path, channels, size, source.names)
+    data, size = run.config.data, flags["resize"] or None
+    values = datasets.values(data)
+    source = sources.ImageFolder(source.path, data.channels, size, source.names, values)
     skipped = []
     with awake.cores("auto", run.built.platform):
         steps = tqdm(range(len(source)), unit="picture", disable=not sys.stderr.isatty())
@@ -105,14 +106,11 @@ def _main(argv: Sequence[str]) -> int:
                 skipped.append(error)
                 continue
             fake = at_any_size(made, picture, multiple, least)
-            write_atomically(targets[i], pictures.png(pictures.to_rgb(fake)))
+            write_atomically(targets[i], encoded(fake, targets[i], values))
+    if len(skipped) == len(source):
+        raise UserError(source.refusal(skipped))
     if skipped:
         shown = sources.listed(skipped)
-        if len(skipped) == len(source):
-            raise UserError(
-                f"none of the {len(source)} files in {source.path} can be read: {shown}. They "
-                f"should be whole {sources.KINDS} files."
-            )
         print(f"{len(skipped)} of {len(source)} files unreadable, skipped: {shown}")
     count = len(source) - len(skipped)
     print(
@@ -130,16 +128,17 @@ def open_pictures(path: str) -> sources.ImageFolder:
     """
     place = Path(path).expanduser()
     if place.is_file():
-        if not place.name.lower().endswith(sources.SUFFIXES):
+        if not place.name.lower().endswith(sources.READ):
             raise UserError(f"--input={path} is no {sources.KINDS} file")
         return sources.ImageFolder(place.parent, names=[place.name])
     return sources.ImageFolder(place)
 
 
 def plan(source: sources.ImageFolder, output: str, overwrite: bool, inside: bool) -> list[Path]:
-    """Where each picture's translation goes: the same name as PNG, in the same sub-folder.
+    """Where each picture's translation goes: the same name, in the same sub-folder.
 
-    Names that would meet there keep their suffix as well: `a.jpg.png` and `a.webp.png`.
+    Pictures become `.png`, arrays `.npy`. Names that would meet there keep their suffix as well:
+    `a.jpg.png` and `a.webp.png`.
 
     Args:
       source: the pictures.
@@ -157,13 +156,7 @@ def plan(source: sources.ImageFolder, output: str, overwrite: bool, inside: bool
         raise UserError(
             f"--output={output} lies in the folder of the pictures themselves; name another one"
         )
-    names = [PurePosixPath(name) for name in source.names]
-    stems = [name.with_suffix("") for name in names]
-    count = Counter(str(stem).lower() for stem in stems)
-    targets = [
-        folder / f"{stem if count[str(stem).lower()] == 1 else name}.png"
-        for name, stem in zip(names, stems, strict=True)
-    ]
+    targets = [folder / name for name in _target_names(source.names)]
     originals = {os.path.realpath(source.path / name) for name in source.names}
     for target in targets:
         if os.path.realpath(target) in originals:
@@ -175,6 +168,32 @@ def plan(source: sources.ImageFolder, output: str, overwrite: bool, inside: bool
             f"{there[0]}{more} would be replaced; name another --output, or add --overwrite"
         )
     return targets
+
+
+def _target_names(names: Sequence[str]) -> list[str]:
+    suffixes = [arrays.SUFFIX if sources.is_array(name) else ".png" for name in names]
+    whole = [f"{name}{suffix}" for name, suffix in zip(names, suffixes, strict=True)]
+    chosen = [
+        f"{PurePosixPath(name).with_suffix('')}{suffix}"
+        for name, suffix in zip(names, suffixes, strict=True)
+    ]
+    while True:  # a name that keeps its suffix may meet another one: `a.jpg.png` was there, too
+        count = Counter(name.lower() for name in chosen)
+        longer = [
+            name if count[name.lower()] == 1 else full
+            for name, full in zip(chosen, whole, strict=True)
+        ]
+        if longer == chosen:
+            return chosen
+        chosen = longer
+
+
+def encoded(fake: np.ndarray, target: Path, values: arrays.Values) -> bytes:
+    """A translation [H, W, C] in [-1, 1] as the file that `target` names: PNG or `.npy`."""
+    if not sources.is_array(target):
+        return pictures.png(pictures.to_rgb(fake))
+    uint8 = values.kind == "uint8"
+    return arrays.to_bytes(pictures.to_uint8(fake) if uint8 else values.from_unit(fake))
 
 
 def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
@@ -254,7 +273,9 @@ def _tree(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, Any]:
 
 
 def translator(run: Run, direction: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of one picture: uint8 [H, W, C] -> [H, W, C] in [-1, 1], compiled for each shape.
+    """A function of one picture: [H, W, C] -> [H, W, C] in [-1, 1], compiled for each shape.
+
+    It takes what the run was trained on: uint8, or float32 in [-1, 1].
 
     Raises:
       UserError: for a direction in which the run's game doesn't translate.
@@ -268,8 +289,8 @@ def translator(run: Run, direction: str) -> Callable[[np.ndarray], np.ndarray]:
     def made(weights, image):
         return game.sample(weights, decode({source: image[None]}, dtype)).get(f"fake_{target}")
 
-    size, channels = run.config.data.image_size, run.config.data.channels
-    probe = jax.ShapeDtypeStruct((size, size, channels), jnp.uint8)
+    images = run.built.batch[source]
+    probe = jax.ShapeDtypeStruct(images.shape[-3:], images.dtype)
     if jax.eval_shape(made, run.weights, probe) is None:
         raise UserError(
             f"this run doesn't translate {direction}; try --direction={target}to{source}"
@@ -292,7 +313,7 @@ def at_any_size(
 
     Args:
       made: of pictures whose sides are multiples of `multiple` and at least `least`.
-      picture: uint8 [H, W, C].
+      picture: [H, W, C].
       multiple, least: in pixels.
 
     Returns:

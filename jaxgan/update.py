@@ -21,11 +21,14 @@ Optimizer = Callable[[Mapping[str, jax.Array]], optax.GradientTransformation]
 
 
 def decode(batch: Batch, dtype: Any) -> Batch:
-    """uint8 images become `x / 127.5 - 1`, floats in [-1, 1]; all else passes through."""
-    return {
-        name: value.astype(dtype) / 127.5 - 1 if value.dtype == jnp.uint8 else value
-        for name, value in batch.items()
-    }
+    """uint8 images become `x / 127.5 - 1`; floats become `dtype`; all else passes through."""
+
+    def decoded(value):
+        if value.dtype == jnp.uint8:
+            return value.astype(dtype) / 127.5 - 1
+        return value.astype(dtype) if jnp.issubdtype(value.dtype, jnp.floating) else value
+
+    return {name: decoded(value) for name, value in batch.items()}
 
 
 def init_state(

@@ -144,7 +144,8 @@ def test_the_seed_decides(smallest):
 VARIANTS = [
     """model.discriminator.kind=pixel model.discriminator.norm=batch loss.adversarial=relativistic
     model.generator.padding=zero model.generator.blocks=9""",
-    """model.discriminator.norm=none model.generator.norm=none loss.adversarial=hinge
+    """data.channels=5 data.dtype=float32
+    model.discriminator.norm=none model.generator.norm=none loss.adversarial=hinge
     loss.cycle=0.0 optimizer.generator.name=rmsprop""",
     """model.discriminator.norm=batch model.generator.norm=batch model.generator.dropout=0.5
     model.remat=true data.batch_size=8 train.accumulate=2""",

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import evaluators
+from jaxgan import evaluators, pictures
 from jaxgan.data.datasets import Dataset
 from jaxgan.errors import UserError
 from jaxgan.metrics import pairs
+from jaxgan.page import Row
 
 
 class Images:
@@ -109,6 +110,23 @@ def test_unit():
     np.testing.assert_allclose(
         evaluators.unit(np.array([0, 51, 255], np.uint8)), [-1, -0.6, 1], atol=1e-7
     )
+
+
+def test_float_images_of_any_channels():
+    """They are in [-1, 1] already, and pass through to the game, the scores and the page."""
+    image = np.linspace(-1, 1, 4 * 4 * 5, dtype=np.float32).reshape(4, 4, 5)
+    tests = evaluators.read_tests(dataset([image, -image], [-image], False), 0)
+    sample = Sample()
+    translate = evaluators.translator(sample)
+    made = translate(jnp.float32(0.5), tests["AtoB"])
+    np.testing.assert_array_equal(made.fake, [0.5 * image, -0.5 * image])
+    assert sample.traced == [("A", (evaluators.BATCH, 4, 4, 5), jnp.float32)]
+    assert evaluators.unit(tests["BtoA"].images).tolist() == [(-image).tolist()]
+    scores, sections = evaluators.evaluate(translate, jnp.float32(0.5), tests)
+    assert scores == {"cycle_l1_AtoB": 0, "cycle_l1_BtoA": 0}
+    for row in (*sections[0].rows, *evaluators.sample_grid(translate, jnp.float32(1), tests)[0]):
+        shown = row.images.values() if isinstance(row, Row) else row
+        assert all(pictures.to_rgb(x).shape == (4, 4, 3) for x in shown if x is not None)
 
 
 def test_scores(tests):

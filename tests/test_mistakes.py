@@ -108,7 +108,10 @@ TYPED = [
     ([SMOKE, f"--config.seed={2**31}"], ["less than 2147483648"]),
     ([SMOKE, "--config.loss.cycle=-1"], ["--config.loss.cycle=-1", "0 or more"]),
     ([SMOKE, "--config.optimizer.generator.b1=1"], ["optimizer.generator.b1=1", "less than 1"]),
-    ([SMOKE, "--config.data.channels=2"], ["1 (grey) or 3 (colour)"]),
+    ([SMOKE, "--config.data.channels=0"], ["--config.data.channels=0", "1 or more"]),
+    ([SMOKE, "--config.data.dtype=float16"], ["one of uint8, float32"]),
+    ([SMOKE, "--config.data.low=2"], ["data.low=2.0 is not below data.high=1.0"]),
+    ([SMOKE, "--config.data.high=9"], ["--config.data.high", "--config.data.dtype=float32"]),
     ([SMOKE, "--config.model.discriminator.layers=9"], ["layers=9", "1 to 5"]),
     ([SMOKE, "--config.checkpoint.keep=0"], ["--config.checkpoint.keep=0", "1 or more"]),
     # names
@@ -136,6 +139,7 @@ TYPED = [
     ([SMOKE, "--config.data.load_size=8"], ["data.load_size=8", "leave it at 0"]),
     ([SMOKE, "--config.data.load_size=40"], ["data.load_size=40", "leave it at 0"]),
     ([SMOKE, "--config.data.channels=1"], ["data.channels=1", "in colour"]),
+    ([SMOKE, "--config.data.dtype=float32"], ["data.dtype=float32", "drawn in uint8"]),
     ([SMOKE, "--config.devices=64"], ["devices=64", "--config.devices=auto"]),
     ([SMOKE, "--config.devices=2"], ["devices=2", "batch of 1", "--config.devices=auto"]),
     ([SMOKE, "--config.devices=some"], ["--config.devices=some", "auto or a number"]),
@@ -218,7 +222,30 @@ def test_data_paths(desk, capsys):
     (desk / "data" / "trainB" / "read.me").write_text("soon")
     refused("data/trainB has no images, only other files such as read.me")
     images(desk / "data" / "trainB" / "all", broken=True)
-    refused("None of the 3 image files in data/trainB can be read", "all/0.png")
+    refused("None of the 3 files in data/trainB can be read, such as all/0.png: ", "whole JPEG")
+
+
+def test_arrays_and_flags_that_differ(desk, capsys):
+    def refused(*words: str, flags: tuple[str, ...] = ()):
+        message = mistake(desk, capsys, *FOLDER, "--config.data.path=data", *flags)
+        for word in words:
+            assert word in message
+
+    for folder, low in (("trainA", 0), ("trainB", -5.5)):
+        (desk / "data" / folder).mkdir(parents=True)
+        for i in range(3):
+            array = np.linspace(low, 3000, 400 * 4, dtype=np.float32).reshape(20, 20, 4)
+            np.save(desk / "data" / folder / f"{i}.npy", array)
+    channels, dtype = "--config.data.channels=4", "--config.data.dtype=float32"
+    all_of_them = "None of the 3 files in data/trainA can be read, such as 0.npy: "
+    refused(all_of_them + "it is floating point with 4 channels", channels, dtype)
+    refused(all_of_them, "should be .npy files of uint8 [H, W, 4].", dtype, flags=(channels,))
+    refused(
+        "6 of the 6 files in data have values outside of data.low=-1.0 to data.high=1.0",
+        "from -5.5 to 3000.0, such as trainA/0.npy",
+        "--config.data.low=-5.5 --config.data.high=3000.0,",
+        flags=(channels, dtype),
+    )
 
 
 def test_a_published_data_set_that_was_never_unzipped(desk, capsys):

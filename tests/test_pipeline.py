@@ -121,6 +121,17 @@ def test_grey_images_keep_their_one_channel(stream):
     assert batch["A"].shape == (1, 6, 6, 1)
 
 
+def test_float_images_of_many_channels_are_cropped_and_flipped(stream):
+    many = np.random.default_rng(0).normal(size=(1, 9, 9, 5)).astype(np.float32)
+    taken = take(stream(a=many, b=many, size=6, load_size=9, flip=True), 40)
+    windows = [many[0, top : top + 6, left : left + 6] for top in range(4) for left in range(4)]
+    windows = {w.tobytes() for window in windows for w in (window, window[:, ::-1])}
+    found = {batch["A"][0].tobytes() for batch in taken}
+    assert taken[0]["A"].dtype == np.float32
+    assert found <= windows
+    assert len(found) > 10
+
+
 def test_mirror_is_a_reversal_of_columns():
     image = np.random.default_rng(0).integers(0, 255, (5, 7, 3), np.uint8)
     np.testing.assert_array_equal(transforms.mirror(image), image[:, ::-1])

@@ -425,7 +425,7 @@ def test_domain_of_broken_files(tmp_path):
     (root / "trainB").mkdir()
     break_files(root / "trainB")
     message = mistake(root)
-    assert f"None of the 4 image files in {root}/trainB can be read: empty.png (" in message
+    assert f"None of the 4 files in {root}/trainB can be read: empty.png (" in message
 
 
 def test_empty_test_folder(tmp_path):

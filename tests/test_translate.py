@@ -1,5 +1,6 @@
 """The command that people use a trained run with: pictures in, pictures of the same size out."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,8 +13,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import commandline, experiment, fields, main, pictures, translate, workdir
+from jaxgan import (
+    benchmark,
+    commandline,
+    experiment,
+    fields,
+    main,
+    pictures,
+    records,
+    translate,
+    workdir,
+)
 from jaxgan.checkpoint import Checkpoints
+from jaxgan.data import sources
+from jaxgan.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 CONFIG = f"--config={ROOT / 'configs/cyclegan.py'}:smoke"
@@ -143,6 +156,108 @@ def test_exact_and_resize(trained, album, tmp_path):
     assert np.abs(pixels(tmp_path / "exact/12.png") - direct(run, small[:, :12])).max() <= 1
 
 
+def test_arrays_of_bytes_beside_pictures(raw, album, tmp_path):
+    np.save(album / "one.npy", pixels(album / "one.png"))
+    assert command(raw, album, tmp_path / "out") == 0
+    assert {"one.npy", "one.png"} < set(written(tmp_path / "out"))
+    array = np.load(tmp_path / "out/one.npy")
+    assert array.dtype == np.uint8
+    assert np.array_equal(array, pixels(tmp_path / "out/one.png"))
+
+
+def test_arrays_of_floating_point(raw, album, tmp_path, monkeypatch, capsys):
+    """With networks that swap the channels: a file's size and name, the run's type and range."""
+    monkeypatch.setattr(translate, "translator", lambda *_: lambda image: image[..., ::-1])
+    scan = shutil.copytree(raw, tmp_path / "scan")
+    record = json.loads((scan / "config.json").read_text())
+    record["config"]["data"] |= {"dtype": "float32", "low": 0.0, "high": 3000.0}
+    (scan / "config.json").write_text(json.dumps(record))
+    array = pixels(album / "one.png") * (3000 / 255)
+    np.save(album / "one.npy", array)
+    np.save(album / "two.npy", array[:21, :30].astype(np.float16))
+    np.save(album / "high.npy", 2 * array)
+    np.save(album / "grey.npy", array[:, :, 0])
+    assert command(scan, album, tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    for word in ("8 of 10 files unreadable", "grey.npy (it is", "high.npy (its v", "one.png (im"):
+        assert word in said
+    assert written(tmp_path / "out") == ["one.npy", "two.npy"]
+    one, two = (np.load(tmp_path / "out" / name) for name in ("one.npy", "two.npy"))
+    assert (one.dtype, one.shape, two.dtype, two.shape) == ("f4", (32, 32, 3), "f4", (21, 30, 3))
+    np.testing.assert_allclose(one, array[..., ::-1], atol=1e-3)
+    np.testing.assert_allclose(two, array[:21, :30, ::-1], atol=1)  # as float16 knows them
+    assert command(scan, album / "one.png", tmp_path / "no") == 2
+    assert "they should be .npy files of float32 [H, W, 3] from 0.0 to" in capsys.readouterr().err
+
+
+def test_no_two_translations_have_one_name(tmp_path):
+    names = ["a.jpg", "a.npy", "a.webp", "a.jpg.png", "a.jpg.png.bmp", "b/a.jpg", "c.png"]
+    folder = sources.ImageFolder(tmp_path / "in", names=names)
+    targets = translate.plan(folder, str(tmp_path / "out"), False, True)
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in targets] == [
+        "a.jpg.png",
+        "a.npy",
+        "a.webp.png",
+        "a.jpg.png.png",
+        "a.jpg.png.bmp.png",
+        "b/a.png",
+        "c.png",
+    ]
+
+
+def test_a_run_from_before_there_were_arrays(raw, tmp_path):
+    """Its config lacks their fields; it is read, and resumed, as what it is."""
+    copy = shutil.copytree(raw, tmp_path / "old")
+    recorded = json.loads((copy / "config.json").read_text())
+    now = json.loads(json.dumps(recorded["config"]))
+    for name in ("dtype", "low", "high"):
+        del recorded["config"]["data"][name]
+    (copy / "config.json").write_text(json.dumps(recorded))
+    assert translate.open_run(str(copy)).built.batch["A"].dtype == np.uint8
+    assert workdir.check(copy, now, ["test"]).resume
+    now["data"]["dtype"] = "float32"
+    with pytest.raises(UserError, match=r'data\.dtype: "uint8" -> "float32"'):
+        workdir.check(copy, now, ["test"])
+
+
+@pytest.mark.slow
+def test_arrays_from_training_to_arrays(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for folder, shape in (("trainA", (20, 24, 5)), ("trainB", (16, 16, 5))):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for i in range(4):
+            array = rng.uniform(0, 3000, shape).astype((np.float32, np.float64)[i % 2])
+            np.save(tmp_path / "data" / folder / f"{i}.npy", array)
+    flags = ["name=folder", f"path={tmp_path / 'data'}", "channels=5", "dtype=float32", "low=0"]
+    flags = [CONFIG, *(f"--config.data.{flag}" for flag in (*flags, "high=3000"))]
+    run = tmp_path / "run"
+    assert main.main([*flags, f"--workdir={run}"]) == 0
+    last = records.read(run / "metrics.jsonl")[-1]
+    assert last["step"] == 4
+    assert 0 < last["cycle_A"] < 20
+    assert (run / "test/index.html").read_text().count("<img") == 2 * 3
+    assert command(run, tmp_path / "data/trainB", tmp_path / "out", direction="BtoA") == 0
+    assert written(tmp_path / "out") == [f"{i}.npy" for i in range(4)]
+    for i in range(4):
+        made = np.load(tmp_path / "out" / f"{i}.npy")
+        assert (made.dtype, made.shape) == (np.float32, (16, 16, 5))
+        assert 0 <= made.min() < made.max() <= 3000
+    opened = translate.open_run(str(run))
+    net = opened.built.game.nets["generator_BtoA"]
+    assert (
+        command(
+            run, tmp_path / "data/trainB/3.npy", tmp_path / "exact", "--exact", direction="BtoA"
+        )
+        == 0
+    )
+    x = jnp.asarray(array[None] / 1500 - 1, jnp.float32)
+    fake = net.apply(opened.weights["generator_BtoA"], x, train=False)[0]
+    np.testing.assert_allclose(np.load(tmp_path / "exact/3.npy"), 1500 * fake + 1500, atol=0.1)
+    capsys.readouterr()
+    assert benchmark.main([*flags, "--steps=1", "--warmup=0"]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds_per_step"] > 0
+
+
 def test_which_weights(trained, album, tmp_path):
     chosen = {}
     for name, more in {
@@ -199,7 +314,7 @@ def test_nothing_is_replaced_unless_told(trained, album, tmp_path, capsys):
         ({"input": "absent"}, ["absent does not exist"]),
         ({"input": "empty"}, ["empty has no images", "it is empty"]),
         ({"input": "album/notes.txt"}, ["notes.txt is no JPEG"]),
-        ({"input": "album/broken.png"}, ["none of the 1 files", "broken.png"]),
+        ({"input": "album/broken.png"}, ["None of the 1 files", "broken.png"]),
         ({"output": "album/out"}, ["--output=album/out lies in the folder of the pictures"]),
         ({"input": "album/one.png", "output": "album"}, ["would replace", "one.png itself"]),
         ({"step": "3"}, ["no checkpoint 3", "there is 2, 4"]),

@@ -519,4 +519,5 @@ def test_decode(x64):
     assert decoded["A"].dtype == jnp.float64
     np.testing.assert_allclose(decoded["A"], [[-1, 1], [-0.6, 0.6]], rtol=1e-15)
     assert decoded["label"] is batch["label"]
-    assert decoded["latent"] is batch["latent"]
+    assert decoded["latent"].dtype == jnp.float64
+    np.testing.assert_array_equal(decoded["latent"], [1, 1])

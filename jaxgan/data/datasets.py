@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from jaxgan.data import sources
+from jaxgan.data import sources, tfds
+from jaxgan.data.arrays import Values
 from jaxgan.data.scenes import Scenes
 from jaxgan.data.sources import Source
 from jaxgan.errors import UserError
@@ -17,8 +18,8 @@ class Dataset(NamedTuple):
     """Two domains to train on and to test on.
 
     Attributes:
-      train_A, train_B: uint8 [load_size, load_size, C] by index.
-      test_A, test_B: uint8 [image_size, image_size, C] by index.
+      train_A, train_B: [load_size, load_size, C] by index, all uint8 or all float32 in [-1, 1].
+      test_A, test_B: [image_size, image_size, C] by index, of the same type.
       paired: whether test_B[i] is the truth of test_A[i].
       notes: sentences for the user.
     """
@@ -36,6 +37,11 @@ def default_load_size(data: ConfigDict) -> int:
     return data.image_size if data.name == "scenes" else round(data.image_size * 286 / 256)
 
 
+def values(data: ConfigDict) -> Values:
+    """What a config's arrays hold."""
+    return Values(data.dtype, data.low, data.high)
+
+
 def folder(data: ConfigDict) -> Dataset:
     """A folder with trainA, trainB and perhaps testA, testB at `data.path`.
 
@@ -43,10 +49,40 @@ def folder(data: ConfigDict) -> Dataset:
       UserError: where it isn't there, or isn't what it should be.
     """
     opened = sources.open_unpaired_folder(
-        data.path, data.channels, image_size=data.image_size, load_size=data.load_size
+        data.path,
+        data.channels,
+        image_size=data.image_size,
+        load_size=data.load_size,
+        values=values(data),
     )
     four = (opened.train_A, opened.train_B, opened.test_A, opened.test_B)
     return Dataset(*four, paired=False, notes=tuple(opened.notes))
+
+
+def prepared(data: ConfigDict) -> Dataset:
+    """What TensorFlow Datasets prepared below `data.path`: `data.name` is tfds:NAME.
+
+    `data.name` gets the version that is read, so that the run's record says which.
+
+    Raises:
+      UserError: where it isn't there, or isn't what it should be.
+    """
+    if data.dtype != "uint8" or data.channels not in (1, 3):
+        raise UserError(
+            f"data.dtype={data.dtype} with data.channels={data.channels} doesn't fit "
+            f"data.name={data.name}, which holds pictures; leave them at uint8 and 3"
+        )
+    data.name, place = tfds.find(data.name, data.path)
+    opened = tfds.open_unpaired(
+        place,
+        data.channels,
+        key=data.image_key,
+        image_size=data.image_size,
+        load_size=data.load_size,
+    )
+    four = (opened.train_A, opened.train_B, opened.test_A, opened.test_B)
+    notes = (f"{data.name} is read from {place}.", *opened.notes)
+    return Dataset(*four, paired=False, notes=notes)
 
 
 def scenes(data: ConfigDict) -> Dataset:
@@ -56,12 +92,17 @@ def scenes(data: ConfigDict) -> Dataset:
     in both seasons, which is the truth that translations are scored by.
 
     Raises:
-      UserError: for grey images, or sizes that scenes aren't drawn at.
+      UserError: for other images than RGB bytes, or sizes that scenes aren't drawn at.
     """
     if data.channels != 3:
         raise UserError(
             f"data.channels={data.channels} doesn't fit the built-in scenes, which are in colour; "
             "leave it at 3, or train on a folder of your own"
+        )
+    if data.dtype != "uint8":
+        raise UserError(
+            f"data.dtype={data.dtype} doesn't fit the built-in scenes, which are drawn in uint8; "
+            "leave it, or train on a folder of your own"
         )
     if data.image_size < SMALLEST_SCENE:
         raise UserError(
@@ -84,4 +125,4 @@ def scenes(data: ConfigDict) -> Dataset:
     return Dataset(*cached, paired=True, notes=())
 
 
-DATASETS = {"scenes": scenes, "folder": folder}
+DATASETS = {"scenes": scenes, "folder": folder, "tfds": prepared}

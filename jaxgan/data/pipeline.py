@@ -40,7 +40,7 @@ def unpaired(
     pass over the larger one, shows each of its images exactly once.
 
     Args:
-        train_A, train_B: sources of uint8 [load_size, load_size, C].
+        train_A, train_B: sources of [load_size, load_size, C], uint8 or float32.
         seed: decides the order of the images, their crops and flips.
         batch_size: images of one domain in one optimizer step, over all processes.
         image_size: side of the random crop.
@@ -54,8 +54,8 @@ def unpaired(
         buffer_size: batches made ahead.
 
     Returns:
-        an endless iterator of {"A": uint8 [N, H, W, C], "B": uint8 [N, H, W, C]}, with `leading`
-        of [repeats, accumulate, N / accumulate, H, W, C], N divided by `process_count`.
+        an endless iterator of {"A": [N, H, W, C], "B": [N, H, W, C]} of the sources' type, with
+        `leading` of [repeats, accumulate, N / accumulate, H, W, C], N divided by `process_count`.
 
     Raises:
         UserError: sizes that don't fit.

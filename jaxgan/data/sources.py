@@ -1,29 +1,31 @@
-"""Random-access image sources: `len(source)` and `source[i]`, uint8 [H, W, C].
+"""Random-access image sources: `len(source)` and `source[i]`, [H, W, C], uint8 or float32.
 
-A source is anything with these two (and, where there are files behind it, `names`). It returns the
-same pixels for the same index at every call and from every thread; everything random belongs to
-`pipeline.py`.
+A source is anything with these two (and, where there are files behind it, `names`). Its images
+are all uint8 or all float32 in [-1, 1]. It returns the same pixels for the same index at every
+call and from every thread; everything random belongs to `pipeline.py`.
 """
 
 import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxgan.data import transforms
+from jaxgan.data import arrays, transforms
+from jaxgan.data.arrays import UINT8, OutOfRange, Values
 from jaxgan.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 # Named, so that a file with a false suffix never reaches Pillow's less guarded decoders.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF")
-KINDS = "JPEG, PNG, WebP, BMP or TIFF"
+KINDS = "JPEG, PNG, WebP, BMP, TIFF or .npy"
+READ = (*SUFFIXES, arrays.SUFFIX)
 UNPAIRED_LAYOUT = "trainA and trainB and, where there are test images, testA and testB"
 HELD_OUT_SHARE = 0.05
 HELD_OUT_MOST = 40
@@ -32,15 +34,29 @@ CACHE_MOST = 4 * 2**30
 
 
 class Source(Protocol):
-    """Random access to images, uint8 [H, W, C]."""
+    """Random access to images [H, W, C], uint8 or float32 in [-1, 1]."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> np.ndarray: ...
 
 
+class Stored(Source, Protocol):
+    """Images that lie on a disk, each with a name, squeezed to `size`; some may be broken."""
+
+    channels: int
+    size: int | None
+    names: list[str]
+
+    def part(self, names: Sequence[str], size: int) -> "Stored":
+        """Only the images of these names, at another size."""
+
+    def refusal(self, broken: Sequence["UnreadableImage"]) -> str:
+        """What to say where none of them can be read."""
+
+
 class UnreadableImage(UserError):
-    """A file that can't be decoded: `name` relative to its folder, and Pillow's `reason`."""
+    """A file that can't be decoded: `name` relative to its folder, and the `reason`."""
 
     def __init__(self, path: Path, name: str, reason: str):
         super().__init__(
@@ -51,7 +67,7 @@ class UnreadableImage(UserError):
         self.reason = reason
 
 
-def decode(path: str | os.PathLike, channels: int = 3) -> np.ndarray:
+def decode(path: str | os.PathLike | BinaryIO, channels: int = 3) -> np.ndarray:
     """The pixels of one image file, upright and without transparency.
 
     EXIF rotation is applied, transparency is composited on white, grey becomes RGB (RGB becomes
@@ -60,7 +76,7 @@ def decode(path: str | os.PathLike, channels: int = 3) -> np.ndarray:
     published code.
 
     Args:
-        path: a JPEG, PNG, WebP, BMP or TIFF file, of any size.
+        path: a JPEG, PNG, WebP, BMP or TIFF file, of any size; or what is in one, as a file object.
         channels: 3 (RGB) or 1 (grey).
 
     Returns:
@@ -102,15 +118,16 @@ def _to_8_bits(image: Image.Image) -> np.ndarray:
 
 
 class ImageFolder:
-    """The image files under a folder and its sub-folders, sorted by their relative paths.
+    """The images and `.npy` files under a folder and its sub-folders, sorted by relative path.
 
-    Hidden files and folders, and files without an image's suffix, are left out.
+    Hidden files and folders, and files with another suffix, are left out.
 
     Args:
         path: the folder.
-        channels: 3 (RGB) or 1 (grey).
+        channels: 3 (RGB), 1 (grey), or any other number for `.npy` files.
         size: every image is squeezed to this square (`transforms.resize`); None keeps its size.
         names: only these files (relative, with forward slashes) instead of all that are found.
+        values: what the files hold; image files always hold uint8.
 
     Raises:
         UserError: the folder is absent, is a file, can't be listed or has no images.
@@ -122,25 +139,64 @@ class ImageFolder:
         channels: int = 3,
         size: int | None = None,
         names: Sequence[str] | None = None,
+        values: Values = UINT8,
     ):
         self.path = Path(path)
         self.channels = channels
         self.size = size
+        self.values = values
         self.names = list(_image_names(self.path) if names is None else names)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """uint8 [H, W, C]; raises `UnreadableImage`."""
+        """[H, W, C], uint8 or float32 in [-1, 1]; raises `UnreadableImage`."""
         name = self.names[index]
         try:
-            image = decode(self.path / name, self.channels)
+            image = self._read(name)
         except Exception as error:  # Pillow's decoders raise nearly everything on broken files
             reason = " ".join(str(error).split()) or type(error).__name__
             reason = reason.replace(f" {str(self.path / name)!r}", "").rstrip(":")
             raise UnreadableImage(self.path / name, name, reason) from error
         return image if self.size is None else transforms.resize(image, self.size)
+
+    def _read(self, name: str) -> np.ndarray:
+        if is_array(name):
+            return arrays.read(self.path / name, self.channels, self.values)
+        if self.values.kind != "uint8":
+            raise ValueError("image files are uint8, for runs with --config.data.dtype=uint8")
+        if self.channels not in (1, 3):
+            raise ValueError(
+                "image files have 1 or 3 channels, for runs with --config.data.channels=3"
+            )
+        return decode(self.path / name, self.channels)
+
+    def part(self, names: Sequence[str], size: int) -> "ImageFolder":
+        """Only the files of these names, at another size."""
+        return ImageFolder(self.path, self.channels, size, names, self.values)
+
+    def refusal(self, broken: Sequence[UnreadableImage]) -> str:
+        """What to say where none of the files can be read: why, and what they should be."""
+        shown = f": {listed(broken)}"
+        if len(broken) > 1 and len({error.reason for error in broken}) == 1:
+            shown = f", such as {broken[0].name}: {broken[0].reason}"
+        kind, low, high = self.values
+        shape = "[H, W]" if self.channels == 1 else f"[H, W, {self.channels}]"
+        wanted = f".npy files of {kind} {shape}"
+        if kind != "uint8":
+            wanted += f" from {low} to {high}"
+        elif self.channels in (1, 3):
+            wanted = f"whole JPEG, PNG, WebP, BMP or TIFF files, or {wanted}"
+        return (
+            f"None of the {len(broken)} files in {self.path} can be read{shown}. With "
+            f"data.channels={self.channels} and data.dtype={kind} they should be {wanted}."
+        )
+
+
+def is_array(name: str | os.PathLike) -> bool:
+    """Whether a file is read as an array, by its suffix."""
+    return os.fspath(name).lower().endswith(arrays.SUFFIX)
 
 
 def _image_names(folder: Path) -> list[str]:
@@ -150,7 +206,7 @@ def _image_names(folder: Path) -> list[str]:
         raise UserError(f"{folder} is a file; a folder of {KINDS} images is needed.")
     names, others = [], []
     for name in _file_names(folder):
-        (names if name.lower().endswith(SUFFIXES) else others).append(name)
+        (names if name.lower().endswith(READ) else others).append(name)
     if not names:
         found = f", only other files such as {min(others)}" if others else ": it is empty"
         raise UserError(
@@ -301,7 +357,8 @@ def available_cores() -> int:
 class UnpairedData(NamedTuple):
     """The four sources of unpaired translation.
 
-    `train_*` give uint8 [load_size, load_size, C], `test_*` uint8 [image_size, image_size, C].
+    `train_*` give [load_size, load_size, C], `test_*` [image_size, image_size, C]: uint8, or
+    float32 in [-1, 1].
     `held_out` says that at least one test source was split off training images. `notes` are
     sentences for the user: what was skipped, what was held out.
     """
@@ -320,6 +377,7 @@ def open_unpaired_folder(
     *,
     image_size: int,
     load_size: int,
+    values: Values = UINT8,
     budget_bytes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> UnpairedData:
@@ -331,15 +389,17 @@ def open_unpaired_folder(
 
     Args:
         path: the folder; `~` is expanded.
-        channels: 3 (RGB) or 1 (grey).
+        channels: 3 (RGB), 1 (grey), or any other number for `.npy` files.
         image_size: side of the test images.
         load_size: side of the training images before their random crop.
+        values: what the files hold.
         budget_bytes: memory for all caches together; `default_budget()` where None.
         progress: called with (files decoded, files in all) after each file.
 
     Raises:
         UserError: the folder, trainA or trainB is absent or has no readable image, a test folder
-            that exists has none, or there are too few images to hold any out.
+            that exists has none, values lie outside of `values`' range, or there are too few
+            images to hold any out.
     """
     if not os.fspath(path):
         raise UserError(
@@ -348,19 +408,52 @@ def open_unpaired_folder(
         )
     root = Path(path).expanduser()
     _check_unpaired_layout(root)
-    folders = {name: ImageFolder(root / name, channels, load_size) for name in ("trainA", "trainB")}
-    for name in ("testA", "testB"):
-        if (root / name).exists():
-            folders[name] = ImageFolder(root / name, channels, image_size)
+    sides = {"trainA": load_size, "trainB": load_size}
+    sides |= {name: image_size for name in ("testA", "testB") if (root / name).exists()}
+    folders = {
+        name: ImageFolder(root / name, channels, size, values=values)
+        for name, size in sides.items()
+    }
+    return divide_unpaired(
+        folders,
+        root,
+        image_size=image_size,
+        values=values,
+        budget_bytes=budget_bytes,
+        progress=progress,
+    )
 
+
+def divide_unpaired(
+    folders: Mapping[str, Stored],
+    root: Path,
+    *,
+    image_size: int,
+    values: Values = UINT8,
+    budget_bytes: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> UnpairedData:
+    """Reads everything once, leaves out what is broken and holds out what has no test images.
+
+    Args:
+        folders: trainA and trainB, and testA and testB where there are any.
+        root: where they lie, for messages.
+        image_size, values, budget_bytes, progress: as for `open_unpaired_folder`.
+
+    Raises:
+        UserError: as `open_unpaired_folder`.
+    """
     budget = default_budget() if budget_bytes is None else budget_bytes
     sizes = {name: len(folder) * folder.size**2 for name, folder in folders.items()}
     done, total = itertools.count(1), sum(len(folder) for folder in folders.values())
     each = (lambda: progress(next(done), total)) if progress else None
-    notes, opened = [], {}
+    notes, opened, broken = [], {}, {}
     for name, folder in folders.items():
-        share = budget * sizes[name] // sum(sizes.values())
-        opened[name] = _readable(Cached(folder, share), name, notes, each)
+        opened[name] = Cached(folder, budget * sizes[name] // sum(sizes.values()))
+        broken[name] = read_all(opened[name], each=each)
+    _require_range(root, broken, total, values)
+    for name in folders:
+        opened[name] = _readable(opened[name], name, broken[name], notes)
 
     held_out = False
     for domain in "AB":
@@ -378,8 +471,8 @@ def open_unpaired_folder(
         kept = [index for index, name in enumerate(names) if name not in chosen]
         opened[train] = Subset(opened[train], kept)
         opened[test] = Cached(
-            ImageFolder(root / train, channels, image_size, sorted(chosen)),
-            len(chosen) * channels * image_size**2,
+            folders[train].part(sorted(chosen), image_size),
+            len(chosen) * folders[train].channels * image_size**2 * values.dtype.itemsize,
         )
         verb = "are" if len(chosen) > 1 else "is"
         notes.append(
@@ -407,19 +500,45 @@ def listed(broken: Sequence[UnreadableImage]) -> str:
     return shown + (f" and {len(broken) - 20} more" if len(broken) > 20 else "")
 
 
+def _require_range(
+    root: Path, broken: Mapping[str, Sequence[UnreadableImage]], total: int, values: Values
+):
+    """A range that doesn't fit is a mistake in a flag, told once for all folders.
+
+    Leaving such files out would train on a choice of the data by its values.
+    """
+    outside = {
+        f"{folder}/{error.name}": error.__cause__
+        for folder, errors in broken.items()
+        for error in errors
+        if isinstance(error.__cause__, OutOfRange)
+    }
+    if not outside:
+        return
+    low = min((found.lowest for found in outside.values()), key=float)
+    high = max((found.highest for found in outside.values()), key=float)
+    new = low, high
+    if len(outside) < total:  # the other files lie anywhere within the range
+        new = min(values.low, low, key=float), max(values.high, high, key=float)
+    verb = "have" if len(outside) > 1 else "has"
+    raise UserError(
+        f"{len(outside)} of the {total} files in {root} {verb} values outside of "
+        f"data.low={values.low} to data.high={values.high}, from {low!s} to {high!s}, such as "
+        f"{next(iter(outside))}; try --config.data.low={new[0]!s} --config.data.high={new[1]!s}, "
+        "or the bounds that your data has by its nature"
+    )
+
+
 def _readable(
-    source: Cached, label: str, notes: list[str], each: Callable[[], None] | None
+    source: Cached, label: str, broken: Sequence[UnreadableImage], notes: list[str]
 ) -> Cached | Subset:
-    broken = read_all(source, each=each)
     if not broken:
         return source
-    shown = listed(broken)
     if len(broken) == len(source):
-        raise UserError(
-            f"None of the {len(source)} image files in {source.source.path} can be read: {shown}. "
-            f"They should be whole {KINDS} files."
-        )
-    notes.append(f"{len(broken)} of {len(source)} files in {label} unreadable, skipped: {shown}.")
+        raise UserError(source.source.refusal(broken))
+    notes.append(
+        f"{len(broken)} of {len(source)} files in {label} unreadable, skipped: {listed(broken)}."
+    )
     skipped = {error.name for error in broken}
     return Subset(source, [i for i, name in enumerate(source.names) if name not in skipped])
 

@@ -1,9 +1,11 @@
-"""Preprocessing as CycleGAN and pix2pix published it, on single uint8 images [H, W, C].
+"""Preprocessing as CycleGAN and pix2pix published it, on single images [H, W, C].
 
 Training images are resized to `load_size` x `load_size`, cropped at random to `image_size` and
 flipped left to right at random; test images are resized to `image_size` (Isola et al. 2017,
 section 6.2; the published code's `resize_and_crop`). The resize is the same at every visit, so it
 happens before the cache; crop and flip happen at every visit, from that visit's own generator.
+
+Images are uint8, or float32 in [-1, 1].
 """
 
 import numpy as np
@@ -14,29 +16,37 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     """Squeezes the whole image into a square, whatever its aspect, with Pillow's bicubic filter.
 
     Args:
-        image: uint8 [H, W, C], C 1 or 3.
+        image: [H, W, C]; other than RGB is resized channel by channel.
         size: side of the result.
 
     Returns:
-        uint8 [size, size, C]; `image` itself where it has that size already.
+        [size, size, C] of the same type, clipped to its range, since bicubic overshoots; `image`
+        itself where it has that size already.
     """
     if image.shape[:2] == (size, size):
         return image
-    grey = image.shape[2] == 1
-    picture = Image.fromarray(image[:, :, 0] if grey else image)
-    resized = np.array(picture.resize((size, size), Image.Resampling.BICUBIC))
-    return resized[:, :, None] if grey else resized
+    if image.shape[2] == 3 and image.dtype == np.uint8:
+        return _bicubic(image, size)
+    planes = [_bicubic(image[:, :, channel], size) for channel in range(image.shape[2])]
+    resized = np.stack(planes, axis=-1)
+    return resized if image.dtype == np.uint8 else np.clip(resized, -1, 1)
+
+
+def _bicubic(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Of uint8 [H, W, 3] or [H, W], or float32 [H, W]."""
+    picture = Image.fromarray(pixels)
+    return np.array(picture.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A view of a `size` x `size` window, all positions equally likely. uint8 [H, W, C]."""
+    """A view of a `size` x `size` window, all positions equally likely."""
     top = rng.integers(image.shape[0] - size + 1)
     left = rng.integers(image.shape[1] - size + 1)
     return image[top : top + size, left : left + size]
 
 
 def mirror(image: np.ndarray) -> np.ndarray:
-    """Left to right. uint8 [H, W, C]."""
+    """Left to right."""
     # Channel by channel it is four times faster than a copy of image[:, ::-1].
     mirrored = np.empty_like(image, order="C")
     for channel in range(image.shape[2]):
@@ -45,7 +55,7 @@ def mirror(image: np.ndarray) -> np.ndarray:
 
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirrored left to right in half of the cases. uint8 [H, W, C]."""
+    """Mirrored left to right in half of the cases."""
     return mirror(image) if rng.random() < 0.5 else image
 
 
