@@ -159,8 +159,38 @@ def test_tensors_that_lie_outside_of_their_numbers(tmp_path, parts):
         state_dicts.read(tmp_path / "x.pth")
 
 
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        pytest.param(b"Nr\xff\xff\xff\x7f.", id="a place in a table of 2 billion"),
+        pytest.param(b"}" + b"(" * 10**5 + b"K\x01" + b"t" * 10**5 + b"Ns.", id="a deep key"),
+        pytest.param(b"}K\x01" + b"q\x00h\x00\x86" * 40 + b"Ns.", id="a key of 2^40 parts"),
+        pytest.param(b"X\xff\xff\xff\x7fa.", id="a text of 2 GB"),
+    ],
+)
+def test_small_files_that_would_fill_the_memory(tmp_path, bomb):
+    (tmp_path / "x.pth").write_bytes(zipped(bomb))
+    with pytest.raises(UserError, match="can't be read as weights"):
+        state_dicts.read(tmp_path / "x.pth")
+
+
+def test_tensors_that_share_numbers(tmp_path):
+    """Tied weights are fine; a thousand tensors of the same megabyte aren't."""
+    one = tensor("FloatStorage", 1000, "I0\n", "(I1000\nt", "(I1\nt")
+    body = one[len(b"(d") : -len(b".")]
+    for copies, fine in ((2, True), (100, False)):
+        names = [body.replace(b"Va\n", b"Va%d\n" % i) for i in range(copies)]
+        pickled = b"(d" + b"".join(names) + b"."
+        (tmp_path / "x.pth").write_bytes(with_numbers(pickled, bytes(4000)))
+        if fine:
+            assert len(state_dicts.read(tmp_path / "x.pth")) == 2
+        else:
+            with pytest.raises(UserError, match="larger than the file"):
+                state_dicts.read(tmp_path / "x.pth")
+
+
 def test_what_a_pickle_changes_is_gone_with_it(tmp_path):
-    """Attributes set on a function that the reader handed out don't reach the next file."""
+    """Attributes set on a function that a file named don't reach the next file."""
     poison = b"ctorch._utils\n_rebuild_tensor_v2\n(N}V__defaults__\n(I1\ntstb."
     (tmp_path / "x.pth").write_bytes(zipped(poison))
     with pytest.raises(UserError):
@@ -188,8 +218,8 @@ def test_other_files(tmp_path):
         assert words in str(error.value)
 
     refused("x.pth", b"\x89PNG", "it should be a whole .safetensors file, or a .pth file")
-    refused("x.pth", zipped(pickle.dumps({"epoch": 3})), "one state dict and holds 0: epoch")
-    refused("x.pth", zipped(pickle.dumps([1])), "one state dict and holds 0: list")
+    refused("x.pth", zipped(pickle.dumps({"epoch": 3})), "one state dict and holds 0")
+    refused("x.pth", zipped(pickle.dumps([1])), "one state dict and holds 0")
     refused("x.safetensors", struct.pack("<Q", 10**12) + b"{}", "header too large")
     with pytest.raises(UserError, match="save a network's state_dict"):
         state_dicts.read(FILES / "network.pth")
