@@ -79,7 +79,7 @@ def parse(argv: Sequence[str], defaults: Mapping[str, Any], command: str) -> Com
     Raises:
       UserError: for any mistake, naming the nearest that would be right.
     """
-    given, rest = _take_config(argv)
+    given, rest = take_config(argv)
     if not given:
         raise UserError(f"no config is given; try: {command} --config=configs/cyclegan.py")
     path, _, presets = given.partition(":")
@@ -145,7 +145,7 @@ def help_text(
     Raises:
       UserError: for a config that isn't there.
     """
-    given, _ = _take_config(argv)
+    given, _ = take_config(argv)
     if not given:
         return f"{about.strip()}\n\nA config's fields and presets: --config=FILE --help"
     path, _, presets = given.partition(":")
@@ -170,7 +170,7 @@ def flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _take_config(argv: Sequence[str]) -> tuple[str, list[str]]:
+def take_config(argv: Sequence[str]) -> tuple[str, list[str]]:
     """The value of `--config`, "" where there is none, and the other words."""
     rest, given = [], []
     words = iter(argv)

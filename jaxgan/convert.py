@@ -17,6 +17,7 @@ writes a run's networks as `.safetensors` with the published names. `--step` and
 """
 
 import hashlib
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from jaxgan import (
     fields,
     machine,
     state_dicts,
+    trained,
     translate,
     workdir,
 )
@@ -68,7 +70,8 @@ def _main(argv: Sequence[str]) -> int:
     if commandline.wants_help(argv):
         print(__doc__.strip())
         return 0
-    command = commandline.parse([*_default_config(argv), *argv], FLAGS, COMMAND)
+    words = [*_default_config(argv), *argv]
+    command = commandline.parse(words, FLAGS, COMMAND)
     flags = command.flags
     files = {net: flags[net] for net in PUBLISHED if flags[net]}
     if not flags["workdir"] or bool(files) == bool(flags["export"]):
@@ -76,8 +79,14 @@ def _main(argv: Sequence[str]) -> int:
             "it takes --workdir, and either networks or --export; try: "
             f"{COMMAND} --workdir=runs/published --generator_AtoB=latest_net_G_A.pth"
         )
+    for_export = [name for name in ("step", "weights", "overwrite") if flags[name] != FLAGS[name]]
+    if files and for_export:
+        raise UserError(f"--{for_export[0]} belongs to --export; leave it out")
+    if flags["export"] and command.overrides:
+        field = next(iter(command.overrides))
+        raise UserError(f"--export takes the run's own config; leave out --config.{field}")
     if flags["export"]:
-        run = translate.open_run(flags["workdir"], flags["step"], flags["weights"])
+        run = trained.open_run(flags["workdir"], flags["step"], flags["weights"])
         for line in export(run, flags["export"], flags["overwrite"]):
             print(line)
         return 0
@@ -150,11 +159,13 @@ def convert(
                 },
             }
             checkpoints.save(0, {k: v for k, v in state.items() if v}, {}, record, wait=True)
-    return _advice(command.flags["workdir"], list(nets), other)
+    base, _ = commandline.take_config(command.argv)
+    return _advice(command.flags["workdir"], list(nets), base, command.overrides | other)
 
 
-def _advice(folder: str, nets: Sequence[str], other: Mapping[str, Any]) -> list[str]:
-    """How to use what was made; `other` are the fields in which it differs from the config."""
+def _advice(folder: str, nets: Sequence[str], base: str, other: Mapping[str, Any]) -> list[str]:
+    """How to use what was made; `other` are its fields that the config `base` has otherwise."""
+    folder = shlex.quote(folder)
     lines = [f"{folder} holds {', '.join(nets)}. To use it:"]
     directions = [net.partition("_")[2] for net in nets if net.startswith("generator_")]
     lines += [
@@ -163,7 +174,7 @@ def _advice(folder: str, nets: Sequence[str], other: Mapping[str, Any]) -> list[
         for direction in directions
     ]
     lines.append(
-        f"  python -m jaxgan.main --config={CONFIG}:folder --config.data.path=DIR "
+        f"  python -m jaxgan.main --config={shlex.quote(base)} --config.data.path=DIR "
         f"--config.init.workdir={folder} --config.init.nets={','.join(nets)}"
         + "".join(f" --config.{field}={value}" for field, value in other.items())
     )
@@ -196,6 +207,9 @@ def network(net: str, file: str) -> tuple[dict[str, Any], dict[str, Any]]:
             kind = "patch"
     except UserError as error:
         raise UserError(f"--{net}={file}: {error}") from None
+    except (ValueError, IndexError, KeyError, TypeError):  # names or shapes that are far off
+        kind = net.partition("_")[0]
+        raise UserError(f"--{net}={file}: no published {kind}'s names and shapes") from None
     params = variables["params"]
     channels = (params["first"] if kind == "resnet" else params["conv_0"])["kernel"].shape[2]
     if arguments.pop("channels", channels) != channels:
@@ -255,7 +269,7 @@ def _digest(file: str) -> str:
     return hashlib.sha256(Path(file).expanduser().read_bytes()).hexdigest()[:16]
 
 
-def export(run: translate.Run, output: str, overwrite: bool = False) -> list[str]:
+def export(run: trained.Run, output: str, overwrite: bool = False) -> list[str]:
     """Writes a run's networks as `.safetensors` files with the published names.
 
     Args:
@@ -283,9 +297,14 @@ def export(run: translate.Run, output: str, overwrite: bool = False) -> list[str
     return [f"{path}: {net} of step {run.step}" for net, path in files.items()]
 
 
-def _published(run: translate.Run, net: str) -> dict[str, np.ndarray]:
+def _published(run: trained.Run, net: str) -> dict[str, np.ndarray]:
     g, d = run.config.model.generator, run.config.model.discriminator
-    kind = g.kind if net.startswith("generator_") else d.kind
+    kind, norm = (g.kind, g.norm) if net.startswith("generator_") else (d.kind, d.norm)
+    if norm == "none":
+        raise UserError(
+            f"{net} has biases where published networks without a norm have none, so it can't be "
+            "exported; networks with norm=instance or norm=batch can"
+        )
     if kind == "resnet":
         return published.resnet_generator_to_published(
             run.weights[net], padding=g.padding, dropout=g.dropout

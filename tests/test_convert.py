@@ -19,6 +19,7 @@ from jaxgan import (
     main,
     state_dicts,
     train,
+    trained,
     translate,
 )
 from jaxgan.checkpoint import Checkpoints
@@ -66,7 +67,7 @@ def test_reference_weights_give_the_references_outputs(run, golden, tmp_path):
     """Through `convert` and `translate`, as arrays and as pictures."""
     image = golden["batches"][0, 0, 0].transpose(1, 2, 0)
     theirs = golden["fake_B_before"][0].transpose(1, 2, 0)
-    ours = translate.translator(translate.open_run(str(run)), "AtoB")(image)
+    ours = translate.translator(trained.open_run(str(run)), "AtoB")(image)
     assert np.abs(ours - theirs).max() / np.abs(theirs).max() < 1e-5
 
     Image.fromarray(image).save(tmp_path / "a.png")
@@ -122,7 +123,7 @@ def test_one_network_of_a_pth_file(name, tmp_path, capsys):
     assert "--direction=BtoA" in said
     assert "--direction=AtoB" not in said
     assert "--config.model.generator.width=2 --config.model.generator.blocks=1" in said
-    opened = translate.open_run(str(run))
+    opened = trained.open_run(str(run))
     assert set(opened.weights) == {"generator_BtoA"}
     g = opened.config.model.generator
     assert (g.width, g.blocks, g.norm, g.padding) == (2, 1, "instance", "reflect")
@@ -174,11 +175,11 @@ def test_all_padding_and_norms(tmp_path):
     state, rng = experiment.build(config, 1).template(), np.random.default_rng(0)
     nets = {n: state.variables(n) for n in NAMES}
     nets = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), nets)
-    run = translate.Run(config, None, nets, 0)
+    run = trained.Run(config, None, nets, 0)
     convert.export(run, str(tmp_path / "a"))
     files = {n: str(tmp_path / f"a/latest_net_{NAMES[n]}.safetensors") for n in NAMES}
     assert convert.main([f"--workdir={tmp_path / 'b'}", *(f"--{n}={files[n]}" for n in files)]) == 0
-    back = translate.open_run(str(tmp_path / "b"))
+    back = trained.open_run(str(tmp_path / "b"))
     assert back.config.model.generator.to_dict() == config.model.generator.to_dict()
     assert back.config.model.discriminator.kind == "pixel"
     for net in NAMES:

@@ -27,6 +27,7 @@ from jaxgan import (
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.data import sources
 from jaxgan.errors import UserError
+from jaxgan.trained import open_run
 
 ROOT = Path(__file__).parents[1]
 CONFIG = f"--config={ROOT / 'configs/cyclegan.py'}:smoke"
@@ -124,7 +125,7 @@ def direct(run, image, direction="AtoB"):
 def test_a_picture_is_what_the_generator_makes_of_it(direction, trained, album, tmp_path):
     assert command(trained, album / "one.png", tmp_path / "out", direction=direction) == 0
     assert written(tmp_path / "out") == ["one.png"]
-    expected = direct(translate.open_run(str(trained)), pixels(album / "one.png"), direction)
+    expected = direct(open_run(str(trained)), pixels(album / "one.png"), direction)
     assert np.abs(pixels(tmp_path / "out/one.png") - expected).max() <= 1
 
 
@@ -147,7 +148,7 @@ def test_padding_is_a_reflection_that_is_cropped_away(trained, album, tmp_path):
 
 
 def test_exact_and_resize(trained, album, tmp_path):
-    run = translate.open_run(str(trained))
+    run = open_run(str(trained))
     assert command(trained, album / "one.png", tmp_path / "16", "--resize=16") == 0
     small = np.asarray(Image.open(album / "one.png").resize((16, 16), Image.Resampling.BICUBIC))
     assert np.abs(pixels(tmp_path / "16/one.png") - direct(run, small)).max() <= 1
@@ -213,7 +214,7 @@ def test_a_run_from_before_there_were_arrays(raw, tmp_path):
     for name in ("dtype", "low", "high"):
         del recorded["config"]["data"][name]
     (copy / "config.json").write_text(json.dumps(recorded))
-    assert translate.open_run(str(copy)).built.batch["A"].dtype == np.uint8
+    assert open_run(str(copy)).built.batch["A"].dtype == np.uint8
     assert workdir.check(copy, now, ["test"]).resume
     now["data"]["dtype"] = "float32"
     with pytest.raises(UserError, match=r'data\.dtype: "uint8" -> "float32"'):
@@ -242,7 +243,7 @@ def test_arrays_from_training_to_arrays(tmp_path, capsys):
         made = np.load(tmp_path / "out" / f"{i}.npy")
         assert (made.dtype, made.shape) == (np.float32, (16, 16, 5))
         assert 0 <= made.min() < made.max() <= 3000
-    opened = translate.open_run(str(run))
+    opened = open_run(str(run))
     net = opened.built.game.nets["generator_BtoA"]
     assert (
         command(
@@ -280,7 +281,7 @@ def test_from_training_to_pictures(album, tmp_path):
     run = tmp_path / "run"
     assert main.main([CONFIG, f"--workdir={run}"]) == 0
     assert command(run, album / "one.png", tmp_path / "out") == 0
-    expected = direct(translate.open_run(str(run)), pixels(album / "one.png"))
+    expected = direct(open_run(str(run)), pixels(album / "one.png"))
     assert np.abs(pixels(tmp_path / "out/one.png") - expected).max() <= 1
 
 
@@ -288,7 +289,7 @@ def test_a_run_needs_neither_its_data_nor_its_place(trained, album, tmp_path, mo
     copy = shutil.copytree(trained, tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
     assert command("moved", album / "one.png", "out", "--step", "4") == 0
-    expected = direct(translate.open_run(str(copy)), pixels(album / "one.png"))
+    expected = direct(open_run(str(copy)), pixels(album / "one.png"))
     assert np.abs(pixels(tmp_path / "out/one.png") - expected).max() <= 1
 
 

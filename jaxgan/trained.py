@@ -1,0 +1,104 @@
+"""A trained run's networks, for the commands that use them: a run's folder is all that it takes."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxgan import evaluators, experiment, machine, workdir
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.errors import UserError
+from jaxgan.experiment import Experiment
+
+
+class Run(NamedTuple):
+    """A trained run, as far as translating needs it.
+
+    Attributes:
+      config: resolved, of the run.
+      built: the experiment that it describes.
+      weights: net -> variables.
+      step: of the checkpoint that they are from.
+    """
+
+    config: ConfigDict
+    built: Experiment
+    weights: dict[str, Any]
+    step: int
+
+
+def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
+    """A run's networks from its checkpoint alone.
+
+    Args:
+      folder: of the run.
+      step: "latest", "best" or a number.
+      weights: "ema", "raw" or "auto".
+
+    Raises:
+      UserError: where there is no such run, checkpoint or average.
+    """
+    if weights not in ("auto", "ema", "raw"):
+        raise UserError(f"--weights={weights} doesn't fit: it takes auto, ema or raw")
+    config = ConfigDict(workdir.recorded_config(folder) | {"devices": 1})  # one picture at a time
+    machine.prepare(config.precision, config.deterministic)
+    built = experiment.build(config, max(config.found.values()))
+    checkpoints = Checkpoints(
+        folder,
+        best=config.checkpoint.best or None,
+        best_mode=evaluators.best_mode(config.checkpoint.best),
+        read_only=True,
+    )
+    number = _step(checkpoints, config, folder, step)
+    arrays = checkpoints.arrays(number)
+    stats, averages = _tree(arrays, "stats"), _tree(arrays, "ema")
+    if weights == "ema" and not averages:
+        raise UserError(
+            f"{folder} has no averaged weights (it was trained with ema.half_life=0); "
+            "try --weights=raw"
+        )
+    nets = {
+        name: {"params": params, **stats.get(name, {})}
+        for name, params in _tree(arrays, "params").items()
+    }
+    return Run(config, built, nets | (averages if weights != "raw" else {}), number)
+
+
+def _step(checkpoints: Checkpoints, config: ConfigDict, folder: str, step: str) -> int:
+    if step == "latest":
+        found = checkpoints.latest()
+        if found is None:
+            raise UserError(f"{folder} has no checkpoint yet")
+        return found
+    if step == "best":
+        if not config.checkpoint.best:
+            raise UserError(
+                f"{folder} kept no best checkpoint (it was trained without "
+                "--config.checkpoint.best); try --step=latest"
+            )
+        found = checkpoints.best()
+        if found is None:
+            raise UserError(f"{folder} has no checkpoint with a score yet; try --step=latest")
+        return found
+    if not step.isdigit():
+        raise UserError(f"--step={step} doesn't fit: it takes latest, best or a number")
+    if int(step) not in checkpoints.steps():
+        there = ", ".join(map(str, checkpoints.steps())) or "none"
+        raise UserError(f"{folder} has no checkpoint {step}; there is {there}")
+    return int(step)
+
+
+def _tree(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, Any]:
+    """`group/a/b/c` -> array as nested dicts a -> b -> c -> array."""
+    root: dict[str, Any] = {}
+    for name, array in arrays.items():
+        first, *path = name.split("/")
+        if first != group:
+            continue
+        *path, last = path
+        place = root
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = array
+    return root
