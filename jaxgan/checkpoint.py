@@ -22,16 +22,16 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
+from jaxgan import processes
 from jaxgan.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Checkpoints:
         _require_strong_types(state)
         self._saving_bytes = size_on_disk(state)
         try:
-            if _agree(lambda: self._make_room(step)):
+            if processes.first(lambda: self._make_room(step)):
                 return False
             self._saving = step
             self._manager.save(
@@ -169,7 +169,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """All whole checkpoints, oldest first. Every file that wasn't read yet is read."""
-        return _agree(self._find_whole)
+        return processes.first(self._find_whole)
 
     def tidy(self) -> None:
         """Frees the disk, before a run that goes on writes anything.
@@ -181,7 +181,7 @@ class Checkpoints:
         Raises:
           UserError: where there are checkpoints and none of them is whole.
         """
-        _agree(self._tidy)
+        processes.first(self._tidy)
 
     def latest(self, warn: bool = True) -> int | None:
         """The newest whole checkpoint; None where there is none, damaged or whole.
@@ -195,11 +195,11 @@ class Checkpoints:
         Raises:
           UserError: where there are checkpoints and none of them is whole.
         """
-        return _only(_agree(lambda: self._find_latest(warn)))
+        return _only(processes.first(lambda: self._find_latest(warn)))
 
     def best(self) -> int | None:
         """The whole checkpoint with the best score `best`; None where none has that score."""
-        return _only(_agree(self._find_best))
+        return _only(processes.first(self._find_best))
 
     def restore(self, step: int, template: Any) -> tuple[Any, dict]:
         """State and data state of a checkpoint.
@@ -563,24 +563,6 @@ def _scores(directory: Path) -> dict[str, float]:
         return ocp.JsonCheckpointHandler("metrics").restore(directory / "metrics")
     except (OSError, ValueError):
         return {}
-
-
-def _agree(find: Callable[[], list[int]]) -> list[int]:
-    """What process 0 finds, on every process: one looks, and nobody acts on another's view."""
-    if jax.process_count() == 1:
-        return find()
-    found = np.full(256, -1, np.int32)
-    error = None
-    if jax.process_index() == 0:
-        try:
-            steps = find()[-255:]
-            found[: len(steps)] = steps
-        except UserError as raised:
-            error, found[0] = raised, -2
-    found = np.asarray(multihost_utils.broadcast_one_to_all(found))
-    if found[0] == -2:
-        raise error or UserError("process 0 found no whole checkpoint; its message says more.")
-    return [int(step) for step in found if step >= 0]
 
 
 def _only(steps: list[int]) -> int | None:

@@ -43,11 +43,11 @@ def source(init: ConfigDict, game: Game, folder: Path) -> tuple[dict[str, np.nda
     Raises:
       UserError: where there is no such run, checkpoint or net.
     """
+    begun = Checkpoints(folder, read_only=True).latest(warn=False) is not None
     try:
         digest = workdir.recorded_config(folder)["init"]["sha256"]
     except (UserError, KeyError):
         return read(init, game)
-    begun = Checkpoints(folder, read_only=True).latest(warn=False) is not None
     return (None, digest) if begun else read(init, game)
 
 

@@ -33,38 +33,35 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
     flags = {"workdir": "", "distributed": False}
     command = commandline.parse(argv, flags, "python -m jaxgan.main")
     # Before anything asks JAX for a device, and after the command line was found to be sound.
-    import jax
-
-    from jaxgan import (
-        awake,
-        checkpoint,
-        evaluators,
-        fields,
-        initial,
-        machine,
-        processes,
-        train,
-        workdir,
-    )
+    from jaxgan import evaluators, fields, machine, processes
 
     config = fields.resolve(command.config, command.overrides)
     evaluators.best_mode(config.checkpoint.best)
-    machine.prepare(config.precision, config.deterministic)
-    if command.flags["distributed"]:
-        processes.start()
+    machine.prepare(config.precision, config.deterministic, command.flags["distributed"])
+    with processes.one_for_all():
+        return _run(interrupts, command, config)
+
+
+def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
+    import jax
+
+    from jaxgan import awake, checkpoint, evaluators, initial, processes, train, workdir
+
     folder = workdir.resolve(command.flags["workdir"] or default_workdir(command))
-    typed = ["python", "-m", "jaxgan.main", *argv]
+    typed = ["python", "-m", "jaxgan.main", *command.argv]
     built, data = processes.together(lambda: _opened(config))
     record = {**config.to_dict(), "found": _sizes(data)}
+    processes.require_same("a config or data", [record, _names(data)])
     source = None
     if config.init.workdir or "init.nets" in command.overrides:
-        nets = initial.chosen_nets(config.init, built.game)
+        nets = processes.together(lambda: initial.chosen_nets(config.init, built.game))
     if config.init.workdir:
+        processes.together(lambda: workdir.recorded_config(config.init.workdir))
         arrays, digest = initial.source(config.init, built.game, folder)
         record["init"]["sha256"] = digest
         if arrays is not None:
             source = arrays, nets
-            initial.require_same(built.template(), *source)
+            processes.together(lambda: initial.require_same(built.template(), *source))
 
     def check() -> workdir.Found:
         free, growing = built.free_fields, built.growing_fields
@@ -77,6 +74,8 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
             print(f"{folder} is finished: step {reached} of {built.steps}; nothing to do")
         return 0
     lock = processes.together(lambda: workdir.Lock(folder))
+    owner = processes.first(lock.owner)
+    processes.together(lambda: lock.require_shared(owner))
     # Those of several processes on one machine would compete.
     spin = "off" if config.awake == "auto" and jax.process_count() > 1 else config.awake
     with lock, awake.cores(spin, built.platform) as kept_awake:
@@ -109,6 +108,10 @@ def _opened(config):
 
 def _sizes(data) -> dict[str, int]:
     return {"train_A": len(data.train_A), "train_B": len(data.train_B)}
+
+
+def _names(data) -> dict[str, list[str]]:
+    return {name: list(getattr(getattr(data, name), "names", ())) for name in data._fields[:4]}
 
 
 def default_workdir(command: commandline.Command) -> Path:

@@ -42,7 +42,12 @@ def choose_devices(wanted: str | int, batch: int) -> list[jax.Device]:
             f"devices={count}, but this machine has {len(devices)}; "
             "set --config.devices=auto or a number that is there"
         )
-    if batch % count or count % jax.process_count():
+    if count % jax.process_count():
+        raise UserError(
+            f"devices={count} can't be divided by {jax.process_count()} processes; change "
+            "--config.devices, or use --config.devices=auto"
+        )
+    if batch % count:
         raise UserError(
             f"devices={count} doesn't divide the batch of {batch} images (after accumulation); "
             "change --config.devices or --config.data.batch_size, or use --config.devices=auto"

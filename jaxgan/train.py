@@ -11,7 +11,7 @@ import numpy as np
 from clu.parameter_overview import get_parameter_overview
 from ml_collections import ConfigDict
 
-from jaxgan import STARTED, checkpoint, evaluators, initial, pictures
+from jaxgan import STARTED, checkpoint, evaluators, initial, pictures, processes
 from jaxgan.data import pipeline
 from jaxgan.data.datasets import Dataset
 from jaxgan.errors import NonFinite
@@ -98,6 +98,7 @@ def train(
         clock = _Clock(batches)
         end = CommonEnd(interrupts, experiment.mesh)
         done = state.step + 0
+        processes.together(lambda: None)  # nobody may end alone once somebody trains
         interrupts.hold()
         for step in range(start + 1, experiment.steps + 1):
             batch = put_batch(next(batches), experiment.mesh)

@@ -97,13 +97,14 @@ def check(
     ]
     if differing:
         apart = ("  train.steps:", "  train.epochs:", "  converted.")
-        continues = any(line.startswith(apart) for line in differing)
+        continues = "jaxgan.main" in command and any(line.startswith(apart) for line in differing)
         raise UserError(
             f"{workdir} holds a run with another config:\n"
             + "\n".join(differing)
             + "\nTo run this one in a folder of its own: "
             + shlex.join(elsewhere(command, workdir))
-            + f"\nTo go on from its networks, add --config.init.workdir={workdir}" * continues
+            + f"\nTo go on from its networks, add --config.init.workdir={shlex.quote(str(workdir))}"
+            * continues
         )
     then, now = (recorded.get("later") or [recorded])[-1], provenance()
     return Found(True, _changes(then, now))
@@ -265,6 +266,28 @@ class Lock:
         with contextlib.suppress(OSError):  # a full disk; it is only for the message above
             os.ftruncate(file, 0)
             os.pwrite(file, json.dumps(owner).encode(), 0)
+
+    def owner(self) -> str:
+        """What the file says of who holds it."""
+        return (self.workdir / LOCK).read_text()
+
+    def require_shared(self, owner: str) -> None:
+        """Nothing, where this process sees what the first process, `owner`, has written.
+
+        Raises:
+          UserError: it doesn't: the folder lies on a disk of each process's own.
+        """
+        patience = time.monotonic() + 20  # network file systems may be late
+        while True:
+            with contextlib.suppress(OSError):
+                if self.owner() == owner:
+                    return
+            if time.monotonic() > patience:
+                raise UserError(
+                    f"{self.workdir} is not the same folder in all processes; name one with "
+                    "--workdir that lies on a disk that they share"
+                )
+            time.sleep(0.1)
 
     def release(self) -> None:
         """Lets other runs use the folder."""

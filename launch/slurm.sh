@@ -12,6 +12,7 @@
 #SBATCH --output=jaxgan-%j.txt
 #SBATCH --signal=TERM@120
 #SBATCH --requeue
+#SBATCH --open-mode=append
 set -euo pipefail
 
 python=${PYTHON:-.venv/bin/python}

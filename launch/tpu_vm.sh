@@ -6,12 +6,15 @@
 # The words after ZONE are those of `python -m jaxgan.main`. It needs gcloud here, and on each worker
 # a checkout in ~/jaxgan with its .venv (FOLDER and PYTHON name others):
 #
-#     gcloud compute tpus tpu-vm ssh NAME --zone=ZONE --worker=all --command="git clone REPOSITORY jaxgan
-#         && cd jaxgan && make .venv/.installed EXTRAS=tpu"
+#     gcloud compute tpus tpu-vm ssh NAME --zone=ZONE --worker=all --command="
+#         git clone REPOSITORY jaxgan && cd jaxgan && make .venv/.installed EXTRAS=tpu"
 #
 # A VM of one worker keeps its run on its own disk. With several workers --workdir must lie on a
 # disk that all of them mount (NFS, Filestore). A worker that is preempted ends the run at its last
-# checkpoint; the same command goes on, also on another number of workers.
+# checkpoint; the same command goes on, also on another number of workers. Ctrl-C ends the connection,
+# not the run, which saves and ends by
+#
+#     gcloud compute tpus tpu-vm ssh NAME --zone=ZONE --worker=all --command="pkill -TERM -f jaxgan.main"
 set -euo pipefail
 
 if (($# < 3)) || [[ "$1" == -* || "$2" == -* ]]; then

@@ -40,7 +40,7 @@ def environment(devices=1):
         "XLA_FLAGS": flags,
         "JAX_PLATFORMS": "cpu",
         "PYTHON": sys.executable,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}:.",
     }
 
 
@@ -131,7 +131,8 @@ def test_launch_shows_what_a_process_said_that_failed(monkeypatch, capfd):
     assert time.monotonic() - began < 30
     out, err = capfd.readouterr()
     assert out == "I am 0\n"
-    assert err == "process 1 failed; its last lines:\nI am 1\nbroken\n"
+    assert err.startswith("process 1 ended with 1; its last lines:\nI am 1\nbroken\n")
+    assert "process 2 ended with 137" in err
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +184,75 @@ def test_killed_as_two_it_goes_on_as_one_and_back(tmp_path):
         (tmp_path / f"run/checkpoints/{step}").rmdir()
     assert "resumed at step 6" in finished(2, tmp_path / "run", *fields)
     assert_close(states(tmp_path / "run"), theirs, 1e-7)
+
+
+ODD = """
+import os
+import numpy as np
+from jaxgan.data.datasets import Dataset
+from jaxgan.errors import UserError
+
+SECOND = os.environ["JAX_PROCESS_ID"] == "1"
+
+
+class Noise:
+    def __init__(self, count, breaks):
+        self.count, self.breaks, self.given = count, breaks, 0
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, i):
+        self.given += 1
+        if self.breaks and self.given > 12:
+            raise UserError("the disk of this node is gone")
+        return np.random.default_rng(i).integers(0, 256, (16, 16, 3), np.uint8)
+
+
+def dataset(count=8, breaks=False):
+    train, test = Noise(count, breaks), Noise(4, False)
+    return Dataset(train, train, test, test, False, ())
+
+
+def absent(data):
+    if SECOND:
+        raise UserError("data isn't mounted on this node")
+    return dataset()
+
+
+def other(data):
+    return dataset(7 if SECOND else 8)
+
+
+def breaks(data):
+    return dataset(breaks=SECOND)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("absent", ["error: process 1: data isn't mounted on this node"]),
+        ("other", ["error: process 1 found a config or data that differs"]),
+        ("breaks", ["process 1 ended with 2", "error: the disk of this node is gone"]),
+    ],
+)
+def test_what_only_one_process_meets_ends_all(name, words, tmp_path, monkeypatch):
+    (tmp_path / "odd.py").write_text(ODD)
+    monkeypatch.chdir(tmp_path)
+    fields = (f"data.name=odd:{name}", "train.steps=4000", "evaluate.every=0", "data.flip=false")
+    began = time.monotonic()
+    process = start(2, "run", *fields, "data.load_size=16")
+    out, _ = process.communicate(timeout=250)
+    assert process.returncode == 2, out
+    assert time.monotonic() - began < 120
+    for word in words:
+        assert word in out
+    assert "Traceback" not in out
+    if name != "breaks":
+        assert out.count("error: ") == 1
+        assert not Path("run").exists()
 
 
 @pytest.mark.slow
