@@ -151,7 +151,29 @@ def open_data(config: ConfigDict) -> datasets.Dataset:
     """
     name = config.data.name
     kind = "tfds" if name.startswith("tfds:") else name  # the colon is of no module here
-    return choose("data.name", kind, datasets.DATASETS)(config.data)
+    data = choose("data.name", kind, datasets.DATASETS)(config.data)
+    if kind not in datasets.DATASETS:
+        _require_images(config, data)
+    return data
+
+
+def _require_images(config: ConfigDict, data: datasets.Dataset) -> None:
+    """Checks the first image of each source of one's own."""
+    size, channels = config.data.image_size, config.data.channels
+    dtype = datasets.values(config.data).dtype
+    for field in data._fields[:4]:
+        image = getattr(data, field)[0]
+        fits = image.ndim == 3 and image.dtype == dtype and image.shape[2] == channels
+        if field.startswith("train_"):
+            fits, sides = fits and min(image.shape[:2]) >= size, f"of at least {size} x {size} px"
+        else:
+            fits, sides = fits and image.shape[:2] == (size, size), f"of {size} x {size} px"
+        if not fits:
+            raise UserError(
+                f"data.name={config.data.name!r} gives {field} images of {image.dtype} "
+                f"{list(image.shape)}; by the config's data fields they should be {dtype} [H, W, "
+                f"{channels}], {sides}"
+            )
 
 
 def unpaired(config: ConfigDict) -> Game:

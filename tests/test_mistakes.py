@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import benchmark, main, train
+from jaxgan import benchmark, main, train, workdir
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 SMOKE = "--config=configs/cyclegan.py:smoke"
@@ -248,6 +248,31 @@ def test_arrays_and_flags_that_differ(desk, capsys):
     )
 
 
+def test_a_data_set_that_is_not_prepared(desk, capsys):
+    argv = [SMOKE, "--config.data.name=tfds:cycle_gan/horse2zebra", "--config.data.path=sets"]
+    message = mistake(desk, capsys, *argv)
+    assert "run: python -m jaxgan.data.prepare cycle_gan/horse2zebra --data_dir=sets" in message
+
+
+def test_sources_of_ones_own_that_do_not_fit(desk, capsys, monkeypatch):
+    source = "from jaxgan.data.datasets import Dataset\nimport numpy as np\n"
+    source += "def grey(data):\n    x = [np.zeros((16, 16), np.uint8)]\n"
+    source += "    return Dataset(x, x, x, x, False, ())\n"
+    (desk / "greys.py").write_text(source)
+    monkeypatch.syspath_prepend(desk)
+    argv = [SMOKE, "--config.data.name=greys:grey", "--config.data.load_size=16"]
+    message = mistake(desk, capsys, *argv)
+    assert "gives train_A images of uint8 [16, 16]" in message
+    assert "should be uint8 [H, W, 3], of at least 16 x 16 px" in message
+
+
+def test_a_run_in_progress(desk, capsys):
+    assert main.main([SMOKE, "--workdir=run"]) == 0
+    with workdir.Lock("run"):
+        message = mistake(desk, capsys, SMOKE, "--workdir=run")
+    assert f"run is in use by another run (process {os.getpid()} on" in message
+
+
 def test_a_published_data_set_that_was_never_unzipped(desk, capsys):
     message = mistake(desk, capsys, "--config=configs/cyclegan.py:horse2zebra,smoke")
     assert "data.path=datasets/horse2zebra does not exist" in message
@@ -299,8 +324,8 @@ def _chattr(change: str, folder: Path) -> bool:
 
 
 def test_a_folder_that_is_read_only(desk, capsys, locked):
-    for workdir in ("locked", "locked/run"):
-        message = mistake(desk, capsys, SMOKE, f"--workdir={workdir}")
+    for folder in ("locked", "locked/run"):
+        message = mistake(desk, capsys, SMOKE, f"--workdir={folder}")
         assert "can't be written: no permission in" in message
         assert "--workdir=runs/mine" in message
 
@@ -365,12 +390,43 @@ def test_a_real_process_says_it_at_once(desk):
     )
 
 
-def test_a_real_process_without_its_data(desk):
+def test_every_command_as_a_real_process(desk):
+    """All at once, since each takes seconds to import what it needs."""
+    images(desk / "pictures")
+    use = ["--direction=AtoB", "--input=pictures", "--output=out"]
+    commands = {
+        "main": ([*FOLDER, "--config.data.path=gone"], "data.path=gone does not exist"),
+        "benchmark": ([SMOKE, "--config.devices=64"], "devices=64, but this machine has"),
+        "translate": (["--workdir=gone", *use], "gone holds no run"),
+        "convert": (["--workdir=new", "--generator_AtoB=notes.txt"], "notes.txt can't be read"),
+        "data.prepare": (["horses"], "TFDS has no data set 'horses'"),
+        "launch": (["--config=configs/cyclegan.py"], "the first word is the number of processes"),
+    }
     before = files(desk)
-    words = [sys.executable, "-B", "-m", "jaxgan.main", *FOLDER, "--config.data.path=gone"]
-    done = subprocess.run(words, capture_output=True, text=True)
+    started = {
+        name: subprocess.Popen(
+            [sys.executable, "-B", "-m", f"jaxgan.{name}", *argv],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name, (argv, _) in commands.items()
+    }
+    for name, process in started.items():
+        out, err = process.communicate()
+        assert (process.returncode, out) == (2, ""), err
+        assert err.startswith("error: "), name
+        assert commands[name][1] in err
+        assert "Traceback" not in err
+    assert files(desk) == before
+
+
+def test_a_device_that_is_not_there(desk):
+    words = [sys.executable, "-B", "-m", "jaxgan.main", SMOKE]
+    before, environment = files(desk), {**os.environ, "JAX_PLATFORMS": "tpu"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: data.path=gone does not exist")
+    assert done.stderr.startswith("error: JAX can't use the devices of JAX_PLATFORMS=tpu (")
+    assert "or tpu), and JAX_PLATFORMS=cpu does" in done.stderr
     assert "Traceback" not in done.stderr
     assert files(desk) == before

@@ -50,7 +50,7 @@ def _main(argv: Sequence[str]) -> int:
     if not text:
         raise UserError(f"no data set is named; try: {tfds.COMMAND} {tfds.EXAMPLE}")
     root = tfds.data_dir(flags["data_dir"])
-    own = tfds.NAME.fullmatch(text) is None and ":" in text
+    own = ":" in text.partition("/")[0] and tfds.NAME.fullmatch(text) is None
     builder = own_builder(text, root) if own else published_builder(text, root)
     there = (Path(builder.data_path) / "dataset_info.json").is_file()
     if there:
