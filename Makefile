@@ -17,8 +17,9 @@ installed := $(VENV)/.installed
 run: $(installed)
 	$(python) -m jaxgan.main --config=$(CONFIG) $(ARGS)
 
+# Two at a time, a file of tests by one of them: its tests share what was trained.
 test: $(installed)
-	$(python) -m pytest $(ARGS)
+	$(python) -m pytest -n 2 --dist loadfile $(ARGS)
 
 # The promises that take minutes: real runs, kills, whole trainings.
 slow: $(installed)
