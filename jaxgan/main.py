@@ -56,7 +56,6 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
     if config.init.workdir or "init.nets" in command.overrides:
         nets = processes.together(lambda: initial.chosen_nets(config.init, built.game))
     if config.init.workdir:
-        processes.together(lambda: workdir.recorded_config(config.init.workdir))
         arrays, digest = initial.source(config.init, built.game, folder)
         record["init"]["sha256"] = digest
         if arrays is not None:

@@ -165,6 +165,30 @@ def test_two_processes_agree_with_one(alone, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_first_step_in_float32(tmp_path):
+    fields = ("precision=float32", "train.steps=1", "evaluate.every=0")
+    lines = []
+    for count in (1, 2):
+        finished(count, tmp_path / str(count), *fields)
+        lines.append(json.loads((tmp_path / str(count) / "metrics.jsonl").read_text()))
+    losses = [n for n in lines[0] if n.startswith(("generator", "cycle", "discrim", "identity"))]
+    assert len(losses) == 8
+    for name in losses:
+        assert lines[1][name] == pytest.approx(lines[0][name], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_start_from_another_runs_networks(alone, tmp_path):
+    """Resumed, too, they take nothing from it again."""
+    fields = ("train.steps=2", "checkpoint.every=1", "checkpoint.keep=2", f"init.workdir={alone}")
+    finished(2, tmp_path / "two", *fields)
+    finished(1, tmp_path / "one", *fields)
+    assert_close(states(tmp_path / "two"), states(tmp_path / "one"))
+    out = finished(2, tmp_path / "two", *fields)
+    assert "is finished: step 2 of 2" in out
+
+
+@pytest.mark.slow
 def test_killed_as_two_it_goes_on_as_one_and_back(tmp_path):
     fields = ("train.steps=12", "checkpoint.every=2", "checkpoint.keep=20")
     process = start(2, tmp_path / "run", *fields)
