@@ -88,7 +88,7 @@ def get_config(presets: str = "") -> ConfigDict:
     c.model.discriminator.norm = "instance"
 
     c.loss = ConfigDict()
-    c.loss.adversarial = "lsgan"  # or bce, hinge, wasserstein, relativistic
+    c.loss.adversarial = "lsgan"  # or bce, saturating, hinge, wasserstein, relativistic[_average]
     c.loss.cycle = 10.0
     c.loss.identity = 0.5  # times cycle
 

@@ -30,9 +30,11 @@ from jaxgan.update import Optimizer, Schedules, init_state, make_update
 ADVERSARIAL = {
     "lsgan": adversarial.lsgan,
     "bce": adversarial.bce,
+    "saturating": adversarial.saturating,
     "hinge": adversarial.hinge,
     "wasserstein": adversarial.wasserstein,
     "relativistic": adversarial.relativistic,
+    "relativistic_average": adversarial.relativistic_average,
 }
 # Changing these in an old folder changes no bit of what is learned.
 FREE_FIELDS = (

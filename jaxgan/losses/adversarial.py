@@ -53,6 +53,15 @@ def bce():
     return AdversarialLoss(discriminator, lambda real, fake: jnp.mean(softplus(-fake)))
 
 
+def saturating():
+    """The game as it was stated first: one value that D raises and G lowers (Goodfellow 2014, eq. 1).
+
+    D: as `bce`;  G: mean log(1 - sigmoid(D(G(z)))) = -mean softplus(D(G(z))). Its slope vanishes
+    where D is sure, which is why `bce` is what is used.
+    """
+    return AdversarialLoss(bce().discriminator, lambda real, fake: -jnp.mean(softplus(fake)))
+
+
 def hinge():
     """Hinge (Lim & Ye 2017; Miyato et al. 2018, eqs. 16 and 17).
 
@@ -87,3 +96,25 @@ def relativistic():
         lambda real, fake: jnp.mean(softplus(real - fake)),
         relativistic=True,
     )
+
+
+def relativistic_average():
+    """Relativistic to the mean of the others (Jolicoeur-Martineau 2018, section 4; ESRGAN).
+
+    With r = D(x) - mean D(G(z)) and f = D(G(z)) - mean D(x):
+    D: mean softplus(-r) + mean softplus(f);  G: mean softplus(r) + mean softplus(-f). The means are
+    taken over all logits of the (micro-)batch.
+    """
+
+    def judged(real, fake):
+        return real - jnp.mean(fake), fake - jnp.mean(real)
+
+    def discriminator(real, fake):
+        r, f = judged(real, fake)
+        return jnp.mean(softplus(-r)) + jnp.mean(softplus(f))
+
+    def generator(real, fake):
+        r, f = judged(real, fake)
+        return jnp.mean(softplus(r)) + jnp.mean(softplus(-f))
+
+    return AdversarialLoss(discriminator, generator, relativistic=True)
