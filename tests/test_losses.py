@@ -42,14 +42,11 @@ CLOSED = {
     ),
     "relativistic_average": (
         (2 * softplus(FAKE - REAL), 2 * softplus(REAL - FAKE)),
-        tuple(
-            2 * sign * sigmoid(sure)
-            for sign, sure in (
-                (-1, FAKE - REAL),
-                (1, FAKE - REAL),
-                (1, REAL - FAKE),
-                (-1, REAL - FAKE),
-            )
+        (
+            -2 * sigmoid(FAKE - REAL),
+            2 * sigmoid(FAKE - REAL),
+            2 * sigmoid(REAL - FAKE),
+            -2 * sigmoid(REAL - FAKE),
         ),
     ),
 }

@@ -54,7 +54,7 @@ def bce():
 
 
 def saturating():
-    """The game as it was stated first: one value that D raises and G lowers (Goodfellow 2014, eq. 1).
+    """One value that D raises and G lowers (Goodfellow 2014, eq. 1).
 
     D: as `bce`;  G: mean log(1 - sigmoid(D(G(z)))) = -mean softplus(D(G(z))). Its slope vanishes
     where D is sure, which is why `bce` is what is used.
