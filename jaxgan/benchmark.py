@@ -61,6 +61,7 @@ PEAKS = {
     "TPU v5": (459.0, 459.0, None),
     "TPU v6": (918.0, 918.0, None),
 }
+FLAGS = {"steps": 30, "warmup": 3}
 
 
 class Measurement(NamedTuple):
@@ -92,8 +93,7 @@ def _main(argv: Sequence[str]) -> int:
     if commandline.wants_help(argv):
         print(commandline.help_text(__doc__, argv, fields.wanted))
         return 0
-    defaults = {"steps": 30, "warmup": 3}
-    command = commandline.parse(argv, defaults, "python -m jaxgan.benchmark")
+    command = commandline.parse(argv, FLAGS, "python -m jaxgan.benchmark")
     steps, warmup = command.flags["steps"], command.flags["warmup"]
     if warmup < 0 or steps < 0 or (steps == 0 and warmup > 0):
         raise UserError(
@@ -187,6 +187,8 @@ def _pixels(rng, like: jax.ShapeDtypeStruct, processes: int):
     shape = (repeats, accumulate, micro // processes, *rest)
     if like.dtype == "uint8":
         return rng.integers(0, 256, shape, dtype="uint8")
+    if like.dtype == "int32":  # classes
+        return np.zeros(shape, "int32")
     return 2 * rng.random(shape, dtype=like.dtype) - 1
 
 
