@@ -289,6 +289,11 @@ def export(run: trained.Run, output: str, overwrite: bool = False) -> list[str]:
         for net in run.weights
         if net in PUBLISHED
     }
+    if not files:
+        raise UserError(
+            f"networks named {', '.join(run.weights)} have no published names; only those of "
+            "CycleGAN can be exported"
+        )
     there = [path for path in files.values() if path.exists()]
     if there and not overwrite:
         raise UserError(f"{there[0]} would be replaced; name another folder, or add --overwrite")

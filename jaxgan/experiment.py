@@ -20,11 +20,13 @@ from jaxgan.commandline import nearest
 from jaxgan.data import datasets
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
+from jaxgan.games.synthesis import GradientPenalty, Latent, synthesis
 from jaxgan.games.unpaired import DISCRIMINATORS, GENERATORS, cyclegan
 from jaxgan.losses import adversarial
-from jaxgan.models import patchgan, resnet
+from jaxgan.models import dcgan, patchgan, resnet
 from jaxgan.sharding import choose_devices, make_mesh, replicated
 from jaxgan.state import Ema, TrainState
+from jaxgan.tasks import TASKS, Task
 from jaxgan.update import Optimizer, Schedules, init_state, make_update
 
 ADVERSARIAL = {
@@ -52,6 +54,7 @@ class Experiment(NamedTuple):
     """All of a run but its data and its folder.
 
     Attributes:
+      task: what the game is played on.
       game, optimizers, schedules, ema: as `update.make_update` takes them.
       dtype: of decoded images.
       mesh: the devices that share a batch.
@@ -61,6 +64,7 @@ class Experiment(NamedTuple):
       growing_fields: config fields that may become larger between them.
     """
 
+    task: Task
     game: Game
     optimizers: Mapping[str, Optimizer]
     schedules: Schedules
@@ -114,21 +118,21 @@ def build(config: ConfigDict, larger_domain: int) -> Experiment:
     """
     steps = total_steps(config, larger_domain)
     micro = config.data.batch_size // config.train.accumulate
-    size, channels = config.data.image_size, config.data.channels
-    shape = (1, config.train.accumulate, micro, size, size, channels)
-    images = jax.ShapeDtypeStruct(shape, datasets.values(config.data).dtype)
     if steps * config.data.batch_size > MOST_IMAGES:
         raise UserError(
             f"this run would see more than the {MOST_IMAGES} images that it can count; lower "
             "--config.train.steps, train.epochs or data.batch_size"
         )
     game = choose("game", config.game, GAMES)(config)
+    task = TASKS[game.task]
+    rounds = max(phase.repeats for phase in game.phases)
     # The fields are named after one player of a kind: optimizer.generator, of the generators.
     players = {player: config.optimizer[player.removesuffix("s")] for player in game.players}
     averaged = [net for net in game.nets if net.startswith("generator")]
     ema = Ema(tuple(averaged), float(config.ema.half_life), float(config.ema.ramp))
     lengthens = all(c.schedule == "constant" for c in players.values())
     return Experiment(
+        task=task,
         game=game,
         optimizers={player: optimizer(player, c) for player, c in players.items()},
         schedules={
@@ -139,34 +143,34 @@ def build(config: ConfigDict, larger_domain: int) -> Experiment:
         dtype=jnp.float64 if config.precision == "float64" else jnp.float32,
         mesh=make_mesh(choose_devices(config.devices, micro)),
         steps=steps,
-        batch={"A": images, "B": images},
+        batch=task.shapes(config, (rounds, config.train.accumulate, micro)),
         free_fields=FREE_FIELDS,
         growing_fields=("train.steps", "train.epochs") if lengthens else (),
     )
 
 
-def open_data(config: ConfigDict) -> datasets.Dataset:
-    """The data set that a config names.
+def open_data(config: ConfigDict, task: Task) -> Any:
+    """The data set that a config names, for a task.
 
     Raises:
       UserError: where it isn't there, or isn't what it should be.
     """
     name = config.data.name
     kind = "tfds" if name.startswith("tfds:") else name  # the colon is of no module here
-    data = choose("data.name", kind, datasets.DATASETS)(config.data)
-    if kind not in datasets.DATASETS:
+    data = choose("data.name", kind, task.datasets)(config.data)
+    if kind not in task.datasets:
         _require_images(config, data)
     return data
 
 
-def _require_images(config: ConfigDict, data: datasets.Dataset) -> None:
+def _require_images(config: ConfigDict, data: Any) -> None:
     """Checks the first image of each source of one's own."""
     size, channels = config.data.image_size, config.data.channels
     dtype = datasets.values(config.data).dtype
-    for field in data._fields[:4]:
+    for field in (name for name in data._fields if name.startswith(("train", "test"))):
         image = getattr(data, field)[0]
         fits = image.ndim == 3 and image.dtype == dtype and image.shape[2] == channels
-        if field.startswith("train_"):
+        if field.startswith("train"):
             fits, sides = fits and min(image.shape[:2]) >= size, f"of at least {size} x {size} px"
         else:
             fits, sides = fits and image.shape[:2] == (size, size), f"of {size} x {size} px"
@@ -191,6 +195,44 @@ def unpaired(config: ConfigDict) -> Game:
     )
 
 
+def synthesis_game(config: ConfigDict) -> Game:
+    """Noise to image with the config's networks, loss and penalties.
+
+    Raises:
+      UserError: where a gradient penalty meets batch norm.
+    """
+    d, gp, types = config.model.discriminator, config.penalty.gp, _types(config)
+    generator = choose("model.generator.kind", config.model.generator.kind, SYNTHESIS_GENERATORS)
+    discriminator = choose("model.discriminator.kind", d.kind, SYNTHESIS_DISCRIMINATORS)
+    if gp.weight and d.norm == "batch":
+        raise UserError(
+            "penalty.gp needs the gradient of each image alone, and batch norm mixes them; set "
+            "--config.model.discriminator.norm=instance or none"
+        )
+    penalty = GradientPenalty(gp.weight, gp.target, gp.one_sided)
+    return synthesis(
+        {"generator": generator(config, types), "discriminator": discriminator(config, types)},
+        choose("loss.adversarial", config.loss.adversarial, ADVERSARIAL)(),
+        Latent(config.model.latent.size, config.model.latent.law),
+        rounds=config.train.critic_rounds,
+        gradient_penalty=penalty if gp.weight else None,
+        handed=config.train.handed,
+    )
+
+
+def dcgan_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
+    """DCGAN's generator of a config; `types` are its dtype fields."""
+    size, g = config.data.image_size, config.model.generator
+    dcgan.doublings(size)
+    return dcgan.Generator(size, config.data.channels, g.width, g.norm, **types)
+
+
+def dcgan_discriminator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
+    """DCGAN's discriminator of a config."""
+    d = config.model.discriminator
+    return dcgan.Discriminator(d.width, d.norm, **types)
+
+
 def total_steps(config: ConfigDict, larger_domain: int) -> int:
     """Steps of the whole run; a started epoch's last batch counts."""
     if config.train.steps:
@@ -205,17 +247,21 @@ def networks(config: ConfigDict) -> tuple[nn.Module, nn.Module]:
     Raises:
       UserError: where the images are too small or of a size that the generator can't take.
     """
-    compute = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
-    compute = compute[config.precision]
-    types = {
-        "dtype": compute,
-        "param_dtype": jnp.float64 if compute == jnp.float64 else jnp.float32,
-        "path": config.model.convolution,
-    }
+    types = _types(config)
     g, d = config.model.generator, config.model.discriminator
     generator = choose("model.generator.kind", g.kind, GENERATOR_KINDS)
     discriminator = choose("model.discriminator.kind", d.kind, DISCRIMINATOR_KINDS)
     return generator(config, types), discriminator(config, types)
+
+
+def _types(config: ConfigDict) -> dict[str, Any]:
+    compute = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
+    compute = compute[config.precision]
+    return {
+        "dtype": compute,
+        "param_dtype": jnp.float64 if compute == jnp.float64 else jnp.float32,
+        "path": config.model.convolution,
+    }
 
 
 def resnet_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
@@ -301,6 +347,8 @@ def choose(field: str, name: str, table: Mapping[str, Any]) -> Any:
     return table[name]
 
 
-GAMES = {"cyclegan": unpaired}
+GAMES = {"cyclegan": unpaired, "synthesis": synthesis_game}
+SYNTHESIS_GENERATORS = {"dcgan": dcgan_generator}
+SYNTHESIS_DISCRIMINATORS = {"dcgan": dcgan_discriminator}
 GENERATOR_KINDS = {"resnet": resnet_generator}
 DISCRIMINATOR_KINDS = {"patch": patch_discriminator, "pixel": pixel_discriminator}

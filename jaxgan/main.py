@@ -33,10 +33,9 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
     flags = {"workdir": "", "distributed": False}
     command = commandline.parse(argv, flags, "python -m jaxgan.main")
     # Before anything asks JAX for a device, and after the command line was found to be sound.
-    from jaxgan import evaluators, fields, machine, processes
+    from jaxgan import fields, machine, processes
 
     config = fields.resolve(command.config, command.overrides)
-    evaluators.best_mode(config.checkpoint.best)
     machine.prepare(config.precision, config.deterministic, command.flags["distributed"])
     with processes.one_for_all():
         return _run(interrupts, command, config)
@@ -45,12 +44,12 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
 def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
     import jax
 
-    from jaxgan import awake, checkpoint, evaluators, initial, processes, train, workdir
+    from jaxgan import awake, checkpoint, initial, processes, train, workdir
 
     folder = workdir.resolve(command.flags["workdir"] or default_workdir(command))
     typed = ["python", "-m", "jaxgan.main", *command.argv]
     built, data = processes.together(lambda: _opened(config))
-    record = {**config.to_dict(), "found": _sizes(data)}
+    record = {**config.to_dict(), "found": built.task.sizes(data)}
     processes.require_same("a config or data", [record, _names(data)])
     source = None
     if config.init.workdir or "init.nets" in command.overrides:
@@ -83,7 +82,7 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
             folder,
             keep=config.checkpoint.keep,
             best=config.checkpoint.best or None,
-            best_mode=evaluators.best_mode(config.checkpoint.best),
+            best_mode=built.task.best_mode(config.checkpoint.best),
         )
         checkpoints.tidy()  # a full disk may have no room even for the next line
         processes.together(lambda: workdir.record(folder, record, typed))
@@ -97,20 +96,17 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
 
 def _opened(config):
     """The experiment and its data."""
-    from jaxgan import evaluators, experiment
+    from jaxgan import experiment
 
-    experiment.build(config, 1)  # its mistakes shall not wait until all images are read
-    data = experiment.open_data(config)
-    evaluators.require_score(config.checkpoint.best, data.paired)
-    return experiment.build(config, max(_sizes(data).values())), data
-
-
-def _sizes(data) -> dict[str, int]:
-    return {"train_A": len(data.train_A), "train_B": len(data.train_B)}
+    task = experiment.build(config, 1).task  # its mistakes shall not wait until all images are read
+    task.best_mode(config.checkpoint.best)
+    data = experiment.open_data(config, task)
+    task.require_score(config.checkpoint.best, data)
+    return experiment.build(config, max(task.sizes(data).values())), data
 
 
-def _names(data) -> dict[str, list[str]]:
-    return {name: list(getattr(getattr(data, name), "names", ())) for name in data._fields[:4]}
+def _names(data) -> list[list[str]]:
+    return [list(getattr(source, "names", ())) for source in data]
 
 
 def default_workdir(command: commandline.Command) -> Path:

@@ -11,9 +11,8 @@ import numpy as np
 from clu.parameter_overview import get_parameter_overview
 from ml_collections import ConfigDict
 
-from jaxgan import STARTED, checkpoint, evaluators, initial, pictures, processes
+from jaxgan import STARTED, checkpoint, initial, pictures, processes
 from jaxgan.data import pipeline
-from jaxgan.data.datasets import Dataset
 from jaxgan.errors import NonFinite
 from jaxgan.experiment import Experiment
 from jaxgan.files import write_atomically
@@ -28,7 +27,7 @@ from jaxgan.state import TrainState, reset_metrics
 def train(
     config: ConfigDict,
     experiment: Experiment,
-    data: Dataset,
+    data: Any,
     folder: Path,
     record: Mapping[str, Any],
     checkpoints: checkpoint.Checkpoints,
@@ -57,18 +56,9 @@ def train(
       NonFinite: a loss or a gradient was NaN or infinite.
     """
     start = checkpoints.latest() or 0
-    batches = pipeline.unpaired(
-        data.train_A,
-        data.train_B,
-        seed=config.seed,
-        batch_size=config.data.batch_size,
-        image_size=config.data.image_size,
-        load_size=config.data.load_size,
-        flip=config.data.flip,
-        leading=(1, config.train.accumulate),
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
+    leading = jax.tree.leaves(experiment.batch)[0].shape[:2]
+    place = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    batches = experiment.task.stream(config, data, leading, **place)
     logs = Logs(
         folder,
         total_steps=experiment.steps,
@@ -249,30 +239,27 @@ class _Clock:
 class _Bench:
     """The test set, and what becomes of it."""
 
-    def __init__(self, config, experiment: Experiment, data: Dataset, folder: Path, logs: Logs):
+    def __init__(self, config, experiment: Experiment, data: Any, folder: Path, logs: Logs):
         self._config, self._experiment = config, experiment
         self._folder, self._logs = folder, logs
-        self._tests = evaluators.read_tests(data, config.evaluate.num)
-        self._translate = evaluators.translator(experiment.game.sample)
-        self._scores: dict[str, float] = {}
+        self._bench = experiment.task.bench(config, data, experiment.game)
 
     def sample(self, state: TrainState, step: int) -> None:
-        """samples/step_N.png: a few test images, translated and brought back."""
+        """samples/step_N.png: what the weights make, always of the same input."""
         weights = local_copy(self._experiment.weights(state))
-        rows, labels, groups = evaluators.sample_grid(self._translate, weights, self._tests)
+        rows, labels, groups = self._bench.grid(weights)
         grid = pictures.grid(rows, labels, f"step {step}", groups)
         self._logs.images(step, "samples", grid)
 
     def evaluate(self, state: TrainState, step: int) -> dict[str, float]:
         """The whole test set: scores.jsonl and test/index.html."""
         weights = local_copy(self._experiment.weights(state))
-        scores, sections = evaluators.evaluate(self._translate, weights, self._tests)
-        self._scores = scores
+        scores, sections = self._bench.evaluate(weights)
         self._logs.scores(step, scores)
         facts = {"step": step, **scores, "config": self._config.to_dict()}
         if jax.process_index() == 0:
             page(self._folder / "test" / "index.html", self._folder.name, sections, facts)
-        for line in evaluators.summary(scores):
+        for line in self._bench.summary(scores):
             self._logs.say(f"step {step}: {line}")
         return scores
 

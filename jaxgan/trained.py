@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxgan import evaluators, experiment, machine, workdir
+from jaxgan import experiment, machine, workdir
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
@@ -47,7 +47,7 @@ def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
     checkpoints = Checkpoints(
         folder,
         best=config.checkpoint.best or None,
-        best_mode=evaluators.best_mode(config.checkpoint.best),
+        best_mode=built.task.best_mode(config.checkpoint.best),
         read_only=True,
     )
     number = _step(checkpoints, config, folder, step)

@@ -185,6 +185,8 @@ def translator(run: trained.Run, direction: str) -> Callable[[np.ndarray], np.nd
     Raises:
       UserError: for a direction in which the run's game doesn't translate.
     """
+    if run.built.game.task != "unpaired":
+        raise UserError("this run translates nothing: it makes pictures of noise")
     if direction not in ("AtoB", "BtoA"):
         raise UserError(f"--direction={direction} doesn't fit: it takes AtoB or BtoA")
     source, target = direction[0], direction[-1]

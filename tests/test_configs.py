@@ -73,9 +73,13 @@ def check(built, before, after):
     # Orbax refuses empty arrays, and a folder without arrays would be lost.
     assert all(leaf.size for leaf in jax.tree.leaves(before))
     weights = built.weights(before)
-    size = built.batch["A"].shape[-3:]
-    images = {name: jax.ShapeDtypeStruct((1, *size), jnp.float32) for name in "AB"}
-    for image in jax.eval_shape(built.game.sample, weights, images).values():
+    if built.game.task == "unpaired":
+        size = built.batch["A"].shape[-3:]
+        given = {name: jax.ShapeDtypeStruct((1, *size), jnp.float32) for name in "AB"}
+    else:
+        size = built.batch["image"].shape[-3:]
+        given = jax.eval_shape(lambda: built.game.noise(jax.random.key(0), 1, jnp.float32))
+    for image in jax.eval_shape(built.game.sample, weights, given).values():
         assert image.shape == (1, *size)
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from jaxgan import commandline, experiment, fields
 from jaxgan.data import datasets, prepare, sources, tfds
 from jaxgan.errors import UserError
+from jaxgan.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 CONFIG = f"--config={ROOT}/configs/cyclegan.py:smoke"
@@ -78,7 +79,7 @@ def config(*argv: str):
 
 def opened(path: Path, name: str = "tfds:horses", *argv: str) -> datasets.Dataset:
     words = [f"--config.data.name={name}", f"--config.data.path={path}", *argv]
-    return experiment.open_data(config(*words))
+    return experiment.open_data(config(*words), TASKS["unpaired"])
 
 
 def refusal(*args) -> str:
@@ -113,7 +114,7 @@ def test_the_same_pixels_as_in_the_folder(stable, channels):
 
 def test_the_version_that_is_read_is_recorded(stable):
     resolved = config("--config.data.name=tfds:horses", f"--config.data.path={stable}/data")
-    data = experiment.open_data(resolved)
+    data = experiment.open_data(resolved, TASKS["unpaired"])
     assert resolved.data.name == "tfds:horses:1.2.0"
     assert data.notes == (f"tfds:horses:1.2.0 is read from {stable}/data/horses/1.2.0.",)
     assert len(opened(stable / "data", "tfds:horses:1.2.0").train_A) == 6

@@ -74,6 +74,17 @@ def images(seed: int, *shape: int) -> dict[str, np.ndarray]:
     return {name: rng.integers(0, 256, shape, np.uint8) for name in "AB"}
 
 
+def like(seed: int, shapes) -> dict[str, np.ndarray]:
+    """Random images, and classes 0, of the given shapes and types."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: rng.integers(0, 256, x.shape, np.uint8)
+        if x.dtype == np.uint8
+        else np.zeros(x.shape, x.dtype)
+        for name, x in sorted(shapes.items())
+    }
+
+
 def shapes(batch) -> dict[str, jax.ShapeDtypeStruct]:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
 
@@ -110,7 +121,7 @@ def train(experiment: Experiment, update, steps: int = 3, seed: int = 0) -> list
     """The states after each step on random images, on the host, metrics reset at each."""
     state, states = experiment.init(seed), []
     for step in range(steps):
-        batch = images(step, *experiment.batch["A"].shape)
+        batch = like(step, experiment.batch)
         state = update(state, put_batch(batch, experiment.mesh), None)
         states.append(jax.device_get(state))
         state = reset_metrics(state)

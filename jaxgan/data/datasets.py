@@ -1,16 +1,19 @@
 """Data sets by name: what `data.name` may be."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
-from jaxgan.data import sources, tfds
+from jaxgan.data import glyphs, sources, tfds
 from jaxgan.data.arrays import Values
 from jaxgan.data.scenes import Scenes
 from jaxgan.data.sources import Source
 from jaxgan.errors import UserError
 
 TEST_SCENES = 64
+TEST_GLYPHS = 500
 SMALLEST_SCENE = 16
 
 
@@ -32,9 +35,32 @@ class Dataset(NamedTuple):
     notes: tuple[str, ...]
 
 
+class Labelled(NamedTuple):
+    """Images with classes, to train on.
+
+    Attributes:
+      train: [load_size, load_size, C] by index, all uint8 or all float32 in [-1, 1].
+      test: [image_size, image_size, C] by index, never trained on.
+      labels, test_labels: int32, an index into `classes` for each image.
+      classes: their names; one of unlabelled images.
+      notes: sentences for the user.
+      judge: uint8 images [N, H, W, C] -> (classes int32 [N], how surely float32 [N]), where the
+        data come with one.
+    """
+
+    train: Source
+    test: Source
+    labels: np.ndarray
+    test_labels: np.ndarray
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+    judge: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+
+
 def default_load_size(data: ConfigDict) -> int:
     """The side from which a folder's images are cropped: 286 for 256, as published."""
-    return data.image_size if data.name == "scenes" else round(data.image_size * 286 / 256)
+    drawn = data.name in ("scenes", "glyphs")
+    return data.image_size if drawn else round(data.image_size * 286 / 256)
 
 
 def values(data: ConfigDict) -> Values:
@@ -125,4 +151,27 @@ def scenes(data: ConfigDict) -> Dataset:
     return Dataset(*cached, paired=True, notes=())
 
 
+def glyph_set(data: ConfigDict) -> Labelled:
+    """The built-in glyphs: `data.count` of them; those behind them are for tests.
+
+    Raises:
+      UserError: for sizes that glyphs aren't drawn at, or other values than bytes.
+    """
+    if data.load_size != data.image_size:
+        raise UserError(
+            f"data.load_size={data.load_size} doesn't fit the built-in glyphs, which are drawn at "
+            f"data.image_size={data.image_size}; leave it at 0"
+        )
+    if data.dtype != "uint8":
+        raise UserError(
+            f"data.dtype={data.dtype} doesn't fit the built-in glyphs, which are drawn in uint8"
+        )
+    drawn = (data.world, data.channels)
+    train = glyphs.Glyphs(data.image_size, 0, data.count, *drawn)
+    test = glyphs.Glyphs(data.image_size, data.count, TEST_GLYPHS, *drawn)
+    cached = sources.Cached(train), sources.Cached(test)
+    return Labelled(*cached, train.labels, test.labels, glyphs.CLASSES, (), glyphs.read)
+
+
 DATASETS = {"scenes": scenes, "folder": folder, "tfds": prepared}
+LABELLED = {"glyphs": glyph_set}

@@ -60,6 +60,63 @@ def unpaired(
     Raises:
         UserError: sizes that don't fit.
     """
+    settings = (seed, batch_size, image_size, load_size, flip, leading)
+    processes = (process_index, process_count)
+    return _batches({"A": train_A, "B": train_B}, settings, processes, num_threads, buffer_size)
+
+
+def labelled(
+    train: Source,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    batch_size: int,
+    image_size: int,
+    load_size: int,
+    flip: bool = False,
+    leading: tuple[int, int] | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_threads: int | None = None,
+    buffer_size: int = 8,
+) -> "Batches":
+    """Batches of images with their classes, shuffled anew for each pass.
+
+    Args:
+        train: source of [load_size, load_size, C], uint8 or float32.
+        labels: int32 [len(train)].
+        seed, batch_size, image_size, load_size, flip, leading, process_index, process_count,
+            num_threads, buffer_size: as for `unpaired`.
+
+    Returns:
+        an endless iterator of {"image": [N, H, W, C] of the source's type, "label": int32 [N]},
+        with `leading` of [repeats, accumulate, N / accumulate, ...], N divided by `process_count`.
+
+    Raises:
+        UserError: sizes that don't fit.
+    """
+    settings = (seed, batch_size, image_size, load_size, flip, leading)
+    processes = (process_index, process_count)
+    streams = {"image": _Labelled(train, labels)}
+    return _batches(streams, settings, processes, num_threads, buffer_size)
+
+
+class _Labelled:
+    """Images and their classes, together by index."""
+
+    def __init__(self, source: Source, labels: np.ndarray):
+        self.source, self.labels = source, labels
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {"image": self.source[index], "label": self.labels[index]}
+
+
+def _batches(sources, settings, processes, num_threads, buffer_size) -> "Batches":
+    seed, batch_size, image_size, load_size, flip, leading = settings
+    process_index, process_count = processes
     repeats, accumulate = leading or (1, 1)
     if image_size > load_size:
         raise UserError(
@@ -76,19 +133,21 @@ def unpaired(
     local = micro // process_count
     start = np.arange(repeats * accumulate)[:, None] * micro + process_index * local
     offsets = (start + np.arange(local)).ravel().tolist()
-    shape = (*((repeats, accumulate) if leading else ()), local, image_size, image_size)
-
+    lead = (*((repeats, accumulate) if leading else ()), local)
     streams = {
         name: _stream(name, source, seed, image_size, load_size, flip)
-        for name, source in (("A", train_A), ("B", train_B))
+        for name, source in sources.items()
     }
 
     def batch_at(step: int) -> dict[str, np.ndarray]:
         first = step * repeats * batch_size
         batch = {}
         for name, stream in streams.items():
-            images = np.stack([stream[first + offset] for offset in offsets])
-            batch[name] = images.reshape(*shape, images.shape[-1])
+            items = [stream[first + offset] for offset in offsets]
+            parts = items[0] if isinstance(items[0], dict) else {name: None}
+            for part in parts:
+                values = np.stack([item[part] if parts is items[0] else item for item in items])
+                batch[part] = values.reshape(*lead, *values.shape[1:])
         return batch
 
     batches = grain.MapDataset.range(sys.maxsize).map(batch_at)
@@ -134,10 +193,10 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def _crop_and_flip(
-    image: np.ndarray, rng: np.random.Generator, size: int, flip: bool
-) -> np.ndarray:
-    return transforms.crop_and_flip(image, size, flip, rng)
+def _crop_and_flip(item, rng: np.random.Generator, size: int, flip: bool):
+    if isinstance(item, dict):
+        return item | {"image": transforms.crop_and_flip(item["image"], size, flip, rng)}
+    return transforms.crop_and_flip(item, size, flip, rng)
 
 
 class Batches:

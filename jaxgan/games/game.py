@@ -91,6 +91,8 @@ class Game(NamedTuple):
       init: (key, batch) -> (name -> variables, slot -> memory). `batch` is one micro-batch, of
         which only shapes and types are given.
       sample: (name -> variables, batch) -> name -> images, what the game is played for.
+      task: what it is played on: a name of `tasks.TASKS`.
+      noise: (key, count, dtype) -> what `sample` takes besides data, where it takes any.
     """
 
     nets: dict[str, nn.Module]
@@ -98,3 +100,5 @@ class Game(NamedTuple):
     phases: tuple[Phase, ...]
     init: Callable[[jax.Array, Batch], tuple[dict[str, Variables], dict[str, Any]]]
     sample: Callable[[dict[str, Variables], Batch], dict[str, jax.Array]]
+    task: str = "unpaired"
+    noise: Callable[[jax.Array, int, Any], Batch] | None = None

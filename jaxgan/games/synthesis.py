@@ -151,4 +151,6 @@ def synthesis(
         ),
         init=init,
         sample=sample,
+        task="labelled",
+        noise=lambda key, count, dtype: {"latent": latent.draw(key, count, dtype)},
     )
