@@ -152,7 +152,7 @@ TYPED = [
     # folders that can't be one
     ([SMOKE, "--workdir=notes.txt"], ["notes.txt can't be a folder: it is a file"]),
     ([SMOKE, "--workdir=notes.txt/a/b"], ["notes.txt is a file", "--workdir="]),
-    ([SMOKE, "--workdir=configs"], ["configs holds files (cyclegan.py) and no run", "--workdir"]),
+    ([SMOKE, "--workdir=configs"], ["configs holds files (cyclegan.py", "and no run", "--workdir"]),
     ([SMOKE, "--workdir=gs://bucket/run"], ["is a URL", "local folder"]),
     ([SMOKE, "--workdir=" + 300 * "a"], ["too long", "--workdir"]),
 ]
