@@ -352,6 +352,7 @@ def test_a_run_that_has_no_checkpoint_yet(trained, album, tmp_path, capsys):
     shutil.copy(trained / "config.json", young)
     assert command(young, album, tmp_path / "out") == 2
     assert "has no checkpoint yet" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_as_it_is_typed(trained, album, tmp_path):

@@ -10,6 +10,8 @@ import functools
 import sys
 import time
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 import grain
 import numpy as np
@@ -19,86 +21,14 @@ from jaxgan.data.sources import Source, available_cores
 from jaxgan.errors import UserError
 
 
-def unpaired(
-    train_A: Source,
-    train_B: Source,
-    *,
-    seed: int,
-    batch_size: int,
-    image_size: int,
-    load_size: int,
-    flip: bool = True,
-    leading: tuple[int, int] | None = None,
-    process_index: int = 0,
-    process_count: int = 1,
-    num_threads: int | None = None,
-    buffer_size: int = 8,
-) -> "Batches":
-    """Batches of two domains that are shuffled independently.
-
-    Each domain is passed over without gaps or repetitions, again and again, so that an epoch, a
-    pass over the larger one, shows each of its images exactly once.
-
-    Args:
-        train_A, train_B: sources of [load_size, load_size, C], uint8 or float32.
-        seed: decides the order of the images, their crops and flips.
-        batch_size: images of one domain in one optimizer step, over all processes.
-        image_size: side of the random crop.
-        load_size: side of the sources' images.
-        flip: mirror half of the visits left to right.
-        leading: (repeats, accumulate), for phases with several rounds and micro-batches: a
-            round takes `batch_size` images, laid out in `accumulate` micro-batches.
-        process_index, process_count: this process gets its contiguous slice of every (micro-)batch.
-        num_threads: threads that make batches ahead (they sleep while the buffer is full); 0 makes
-            them in `next` itself, None takes a thread per core, at most 8.
-        buffer_size: batches made ahead.
-
-    Returns:
-        an endless iterator of {"A": [N, H, W, C], "B": [N, H, W, C]} of the sources' type, with
-        `leading` of [repeats, accumulate, N / accumulate, H, W, C], N divided by `process_count`.
-
-    Raises:
-        UserError: sizes that don't fit.
-    """
-    settings = (seed, batch_size, image_size, load_size, flip, leading)
-    processes = (process_index, process_count)
-    return _batches({"A": train_A, "B": train_B}, settings, processes, num_threads, buffer_size)
+def unpaired(train_A: Source, train_B: Source, **settings: Any) -> "Batches":
+    """Batches {"A", "B"} of two domains that are shuffled independently; see `batches`."""
+    return batches({"A": train_A, "B": train_B}, **settings)
 
 
-def labelled(
-    train: Source,
-    labels: np.ndarray,
-    *,
-    seed: int,
-    batch_size: int,
-    image_size: int,
-    load_size: int,
-    flip: bool = False,
-    leading: tuple[int, int] | None = None,
-    process_index: int = 0,
-    process_count: int = 1,
-    num_threads: int | None = None,
-    buffer_size: int = 8,
-) -> "Batches":
-    """Batches of images with their classes, shuffled anew for each pass.
-
-    Args:
-        train: source of [load_size, load_size, C], uint8 or float32.
-        labels: int32 [len(train)].
-        seed, batch_size, image_size, load_size, flip, leading, process_index, process_count,
-            num_threads, buffer_size: as for `unpaired`.
-
-    Returns:
-        an endless iterator of {"image": [N, H, W, C] of the source's type, "label": int32 [N]},
-        with `leading` of [repeats, accumulate, N / accumulate, ...], N divided by `process_count`.
-
-    Raises:
-        UserError: sizes that don't fit.
-    """
-    settings = (seed, batch_size, image_size, load_size, flip, leading)
-    processes = (process_index, process_count)
-    streams = {"image": _Labelled(train, labels)}
-    return _batches(streams, settings, processes, num_threads, buffer_size)
+def labelled(train: Source, labels: np.ndarray, **settings: Any) -> "Batches":
+    """Batches {"image", "label"} of images and their classes, int32 by index; see `batches`."""
+    return batches({"image": _Labelled(train, labels)}, **settings)
 
 
 class _Labelled:
@@ -114,9 +44,48 @@ class _Labelled:
         return {"image": self.source[index], "label": self.labels[index]}
 
 
-def _batches(sources, settings, processes, num_threads, buffer_size) -> "Batches":
-    seed, batch_size, image_size, load_size, flip, leading = settings
-    process_index, process_count = processes
+def batches(
+    sources: Mapping[str, Any],
+    *,
+    seed: int,
+    batch_size: int,
+    image_size: int,
+    load_size: int,
+    flip: bool = True,
+    leading: tuple[int, int] | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_threads: int | None = None,
+    buffer_size: int = 8,
+) -> "Batches":
+    """Batches of sources that are shuffled independently.
+
+    Each source is passed over without gaps or repetitions, again and again, so that an epoch, a
+    pass over the largest one, shows each of its images exactly once.
+
+    Args:
+        sources: name -> source of [load_size, load_size, C], uint8 or float32, or of dicts with
+            such an `image` and more.
+        seed: decides the order of the images, their crops and flips.
+        batch_size: images of one source in one optimizer step, over all processes.
+        image_size: side of the random crop.
+        load_size: side of the sources' images.
+        flip: mirror half of the visits left to right.
+        leading: (repeats, accumulate), for phases with several rounds and micro-batches: a
+            round takes `batch_size` images, laid out in `accumulate` micro-batches.
+        process_index, process_count: this process gets its contiguous slice of every (micro-)batch.
+        num_threads: threads that make batches ahead (they sleep while the buffer is full); 0 makes
+            them in `next` itself, None takes a thread per core, at most 8.
+        buffer_size: batches made ahead.
+
+    Returns:
+        an endless iterator of name -> [N, H, W, C] of the source's type (of dicts: of all that is
+        in them, by its own name), with `leading` of [repeats, accumulate, N / accumulate, H, W, C],
+        N divided by `process_count`.
+
+    Raises:
+        UserError: sizes that don't fit.
+    """
     repeats, accumulate = leading or (1, 1)
     if image_size > load_size:
         raise UserError(
@@ -144,16 +113,16 @@ def _batches(sources, settings, processes, num_threads, buffer_size) -> "Batches
         batch = {}
         for name, stream in streams.items():
             items = [stream[first + offset] for offset in offsets]
-            parts = items[0] if isinstance(items[0], dict) else {name: None}
-            for part in parts:
-                values = np.stack([item[part] if parts is items[0] else item for item in items])
+            items = [item if isinstance(item, dict) else {name: item} for item in items]
+            for part in items[0]:
+                values = np.stack([item[part] for item in items])
                 batch[part] = values.reshape(*lead, *values.shape[1:])
         return batch
 
-    batches = grain.MapDataset.range(sys.maxsize).map(batch_at)
+    dataset = grain.MapDataset.range(sys.maxsize).map(batch_at)
     if num_threads is None:
         num_threads = min(8, available_cores())
-    return Batches(batches, num_threads, max(buffer_size, num_threads))
+    return Batches(dataset, num_threads, max(buffer_size, num_threads))
 
 
 def _stream(
