@@ -481,10 +481,16 @@ def compare(workdir_a: str | os.PathLike, workdir_b: str | os.PathLike) -> list[
     """Names of what differs between the newest checkpoints of two runs; [] is bit for bit.
 
     Compared are the step, the data state, and name, shape, type and bits of every array.
+
+    Raises:
+      UserError: one of them has no checkpoint.
     """
     sides = [Checkpoints(workdir, read_only=True) for workdir in (workdir_a, workdir_b)]
     steps = [side.latest() for side in sides]
-    if None in steps or steps[0] != steps[1]:
+    for workdir, step in zip((workdir_a, workdir_b), steps, strict=True):
+        if step is None:
+            raise UserError(f"{workdir} has no checkpoint to compare")
+    if steps[0] != steps[1]:
         return [f"step of the newest checkpoint: {steps[0]} and {steps[1]}"]
     data_a, data_b = (side.read(step)[0] for side, step in zip(sides, steps, strict=True))
     a, b = (side.arrays(step) for side, step in zip(sides, steps, strict=True))

@@ -51,6 +51,8 @@ PUBLISHED = {  # after the generator that they teach, there
     "discriminator_A": "D_B",
     "discriminator_B": "D_A",
 }
+THEIRS = {theirs: ours for ours, theirs in PUBLISHED.items()}
+THEIRS |= {"generator_A": "generator_AtoB", "generator_B": "generator_BtoA"}
 FLAGS = {
     "workdir": "",
     **dict.fromkeys(PUBLISHED, ""),
@@ -70,6 +72,7 @@ def _main(argv: Sequence[str]) -> int:
     if commandline.wants_help(argv):
         print(__doc__.strip())
         return 0
+    _require_our_names(argv)
     words = [*_default_config(argv), *argv]
     command = commandline.parse(words, FLAGS, COMMAND)
     flags = command.flags
@@ -93,6 +96,18 @@ def _main(argv: Sequence[str]) -> int:
     for line in convert(command, files, [*COMMAND.split(), *argv]):
         print(line)
     return 0
+
+
+def _require_our_names(argv: Sequence[str]) -> None:
+    """Refuses the published code's names, which mean another network than they seem to."""
+    for word in argv:
+        name, _, value = word.lstrip("-").partition("=")
+        ours = THEIRS.get(name.removeprefix("net_"))
+        if word.startswith("-") and ours:
+            raise UserError(
+                f"unknown flag --{name}; did you mean --{ours}={value}? The published code's G_A "
+                "makes B of A, and its D_A judges B"
+            )
 
 
 def _default_config(argv: Sequence[str]) -> list[str]:

@@ -13,6 +13,8 @@ def disk_error(path: Path | str, error: OSError) -> UserError:
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         advice = "Free some space and run the same command again: it goes on where it was."
+    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+        reason, advice = "a part of that path is a file", "Name another folder."
     else:
         advice = "Make the folder writable, or name another one."
     return UserError(f"{path} can't be written: {reason}. {advice}")

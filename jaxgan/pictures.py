@@ -58,7 +58,7 @@ def enlargement(height: int, width: int) -> int:
 
 
 def png(image: np.ndarray) -> bytes:
-    """uint8 [H, W, 3] as PNG; equal arrays give equal bytes."""
+    """uint8 [H, W, 3], or [H, W] of grey, as PNG; equal arrays give equal bytes."""
     out = io.BytesIO()
     Image.fromarray(image).save(out, "PNG", compress_level=6)
     return out.getvalue()

@@ -180,7 +180,8 @@ def _announcement(config: ConfigDict, experiment: Experiment, state, update, beg
         name: sum(x.size for x in jax.tree.leaves(params)) for name, params in state.params.items()
     }
     parts = [
-        f"{experiment.steps} steps of {config.data.batch_size} x {config.data.image_size} px",
+        f"{experiment.steps} step{'s' * (experiment.steps != 1)} of {config.data.batch_size} x "
+        f"{config.data.image_size} px",
         f"{sum(weights.values()) / 1e6:.1f} M weights in {len(weights)} nets",
         _shared_by(config, experiment),
         f"a checkpoint weighs {checkpoint.readable(checkpoint.size_on_disk(state))}",

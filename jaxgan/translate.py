@@ -172,7 +172,8 @@ def _target_names(names: Sequence[str]) -> list[str]:
 def encoded(fake: np.ndarray, target: Path, values: arrays.Values) -> bytes:
     """A translation [H, W, C] in [-1, 1] as the file that `target` names: PNG or `.npy`."""
     if not sources.is_array(target):
-        return pictures.png(pictures.to_rgb(fake))
+        grey = fake.shape[-1] == 1
+        return pictures.png(pictures.to_uint8(fake)[..., 0] if grey else pictures.to_rgb(fake))
     uint8 = values.kind == "uint8"
     return arrays.to_bytes(pictures.to_uint8(fake) if uint8 else values.from_unit(fake))
 

@@ -29,6 +29,7 @@ CONFIG = "config.json"
 LOCK = ".lock"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
 _WITHOUT_INFLUENCE = {"python", "orbax-checkpoint", "jaxgan"}  # `code` tells more of the last
+_SAID = {"count": "the number of devices", "processes": "the number of processes"}
 # What runs did before these fields were: an old run has them as it is read, and is the same run.
 _SINCE_CHANNELS = {"dtype": "uint8", "low": -1.0, "high": 1.0, "image_key": "image"}
 # What may lie in a folder before `config.json` does, and what file managers leave anywhere.
@@ -98,13 +99,15 @@ def check(
     if differing:
         apart = ("  train.steps:", "  train.epochs:", "  converted.")
         continues = "jaxgan.main" in command and any(line.startswith(apart) for line in differing)
+        continues = continues and not any("init.workdir" in line for line in differing)
+        other = shlex.join(elsewhere(command, workdir))
         raise UserError(
             f"{workdir} holds a run with another config:\n"
             + "\n".join(differing)
             + "\nTo run this one in a folder of its own: "
-            + shlex.join(elsewhere(command, workdir))
-            + f"\nTo go on from its networks, add --config.init.workdir={shlex.quote(str(workdir))}"
-            * continues
+            + other
+            + f"\nTo go on from its networks: {other} "
+            f"--config.init.workdir={shlex.quote(str(workdir))}" * continues
         )
     then, now = (recorded.get("later") or [recorded])[-1], provenance()
     return Found(True, _changes(then, now))
@@ -407,7 +410,8 @@ def _changes(then: Mapping, now: Mapping) -> list[str]:
         old, new = then.get(part, {}), now[part]
         for name in new:
             if name not in _WITHOUT_INFLUENCE and old.get(name) != new[name]:
-                changes.append(f"{name} was {old.get(name)!r} and is {new[name]!r} now")
+                said = _SAID.get(name, name)
+                changes.append(f"{said} was {old.get(name)!r} and is {new[name]!r} now")
     if then.get("code") != now["code"]:
         old, new = (_commit(side.get("git")) for side in (then, now))
         changes.append(f"jaxgan's code was {old} and is {new} now")

@@ -163,7 +163,7 @@ def test_training_starts_from_them_and_not_over_them(tmp_path, monkeypatch, caps
     assert main.main([*start, "--workdir=published"]) == 2
     err = capsys.readouterr().err
     assert "converted.generator_AtoB" in err
-    assert "add --config.init.workdir=published" in err
+    assert "--workdir=published-2 --config.init.workdir=published" in err
 
 
 def test_all_padding_and_norms(tmp_path):
@@ -235,6 +235,12 @@ def test_mistakes(files, run, tmp_path, monkeypatch, capsys):
     assert "either networks or --export" in refused(new, good, "--export=x")
     assert "either networks or --export" in refused(good)
     assert "did you mean --generator_AtoB" in refused(new, "--generator_AtB=x.pth")
+    for theirs, ours in (
+        ("G_A", "generator_AtoB"),
+        ("generator_B", "generator_BtoA"),
+        ("D_A", "discriminator_B"),
+    ):
+        assert f"did you mean --{ours}=x.pth?" in refused(new, f"--{theirs}=x.pth")
     assert "absent.pth does not exist" in refused(new, "--generator_AtoB=absent.pth")
     assert "taken is a folder" in refused(new, "--generator_AtoB=taken")
     assert "notes.txt can't be read as weights" in refused(new, "--generator_AtoB=notes.txt")
@@ -265,7 +271,8 @@ def test_mistakes(files, run, tmp_path, monkeypatch, capsys):
     assert "absent holds no run" in refused("--workdir=absent", "--export=x")
     assert "no checkpoint 5; there is 0" in refused(f"--workdir={run}", "--export=x", "--step=5")
     assert "no averaged weights" in refused(f"--workdir={run}", "--export=x", "--weights=ema")
-    assert "notes.txt" in refused(f"--workdir={run}", "--export=notes.txt")
+    message = refused(f"--workdir={run}", "--export=notes.txt")
+    assert "a part of that path is a file. Name another folder." in message
     assert not Path("harmed").exists()
 
 

@@ -232,9 +232,9 @@ def test_a_full_disk_stops_tensorboard_too(tmp_path):
 
 def test_a_workdir_that_cannot_be_one_is_said_in_words(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="name another one"):
+    with pytest.raises(UserError, match=r"is a file\. Name another folder"):
         quiet(tmp_path / "file" / "run")
-    with pytest.raises(UserError, match="name another one"):
+    with pytest.raises(UserError, match=r"is a file\. Name another folder"):
         quiet(tmp_path / "file")
 
 

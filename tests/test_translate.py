@@ -25,7 +25,7 @@ from jaxgan import (
     workdir,
 )
 from jaxgan.checkpoint import Checkpoints
-from jaxgan.data import sources
+from jaxgan.data import arrays, sources
 from jaxgan.errors import UserError
 from jaxgan.trained import open_run
 
@@ -344,6 +344,14 @@ def test_mistakes(flags, words, trained, raw, album, tmp_path, monkeypatch, caps
     assert "Traceback" not in captured.err + captured.out
     assert captured.err.count("\n") == 1
     assert written(tmp_path) == there
+
+
+def test_a_grey_run_makes_grey_pictures(album, tmp_path):
+    fake = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4, 1)
+    (tmp_path / "a.png").write_bytes(translate.encoded(fake, tmp_path / "a.png", arrays.UINT8))
+    with Image.open(tmp_path / "a.png") as image:
+        assert (image.mode, image.size) == ("L", (4, 3))
+        assert np.array_equal(np.asarray(image), pictures.to_uint8(fake)[..., 0])
 
 
 def test_a_run_that_has_no_checkpoint_yet(trained, album, tmp_path, capsys):

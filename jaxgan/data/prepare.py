@@ -56,6 +56,7 @@ def _main(argv: Sequence[str]) -> int:
     if there:
         _require_format(builder)
     else:
+        _require_tensorflow(text, own)
         _require_writable(root)
         _prepare(builder, text, own)
     _tell(builder, flags["data_dir"], there)
@@ -135,13 +136,16 @@ def _require_writable(root: Path):
         raise UserError(f"{root} can't be written ({reason}); name another with --data_dir=DIR")
 
 
-def _prepare(builder: Any, text: str, own: bool):
+def _require_tensorflow(text: str, own: bool):
     if not own and importlib.util.find_spec("tensorflow") is None:
         raise UserError(
             f"{text} is prepared with TensorFlow, which is not installed; run: {INSTALL}. Without "
             "it, unzip the published archive and train with --config.data.name=folder "
             "--config.data.path=DIR"
         )
+
+
+def _prepare(builder: Any, text: str, own: bool):
     try:
         builder.download_and_prepare(file_format=tfds.FORMAT)
     except ImportError as error:
