@@ -351,7 +351,7 @@ def _recorded(workdir: Path) -> dict[str, Any] | None:
         if not isinstance(recorded["config"], dict) or not isinstance(recorded["later"], list):
             raise TypeError
         data = recorded["config"].get("data")
-        if isinstance(data, dict) and "channels" in data:
+        if isinstance(data, dict) and "channels" in data and "dtype" not in data:
             recorded["config"]["data"] = _SINCE_CHANNELS | data
         return recorded
     except (FileNotFoundError, NotADirectoryError):

@@ -329,3 +329,15 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(workdir.fcntl, "flock", unsupported)
     with pytest.raises(UserError, match="without locks"):
         Lock(tmp_path)
+
+
+def test_fields_that_a_config_never_had_are_not_read_into_it(tmp_path):
+    """Only runs from before `data.dtype` are read with what they did then."""
+    old = {"data": {"channels": 3}}
+    workdir.record(tmp_path / "old", old, ["python"])
+    now = {"channels": 3, "dtype": "uint8", "low": -1.0, "high": 1.0, "image_key": "image"}
+    assert workdir.check(tmp_path / "old", {"data": now}, ["python"]).resume
+    new = {"data": {"channels": 3, "dtype": "uint8", "low": -1.0, "high": 1.0}}
+    workdir.record(tmp_path / "new", new, ["python"])
+    assert workdir.check(tmp_path / "new", new, ["python"]).resume
+    assert workdir.recorded_config(tmp_path / "new") == new
