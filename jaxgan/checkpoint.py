@@ -240,7 +240,7 @@ class Checkpoints:
             as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), saved)
             args = ocp.args.Composite(state=ocp.args.PyTreeRestore(restore_args=as_numpy))
             state = reader.restore(directory, args=args)["state"]
-        return {name: np.asarray(value) for name, value in _named(state).items()}
+        return {name: np.asarray(value) for name, value in named(state).items()}
 
     def read(self, step: int) -> tuple[dict, dict, dict]:
         """The data state, the config and the scores of a checkpoint.
@@ -516,34 +516,36 @@ def _checksum(path: Path) -> list[int]:
     return [size, crc]
 
 
-def _named(tree: Any) -> dict[str, Any]:
+def named(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their paths: `params/generator_AtoB/first/kernel`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(k, simple=True, separator="/"): leaf for k, leaf in leaves}
 
 
 def _require_strong_types(state: Any) -> None:
     # A checkpoint has no weak types: after a resume the same program would promote otherwise.
-    weak = [name for name, leaf in _named(state).items() if getattr(leaf, "weak_type", False)]
+    weak = [name for name, leaf in named(state).items() if getattr(leaf, "weak_type", False)]
     if weak:
         raise ValueError(f"weakly typed arrays can't be restored as they are: {weak}")
 
 
 def _require_same(directory: Path, saved: Any, template: Any) -> None:
     def kinds(tree):
-        return {n: f"{np.dtype(x.dtype)}{list(x.shape)}" for n, x in _named(tree).items()}
+        return {n: f"{np.dtype(x.dtype)}{list(x.shape)}" for n, x in named(tree).items()}
 
-    saved, wanted = kinds(saved), kinds(template)
-    differing = [
-        f"{name} is {saved.get(name, 'absent')} there and {wanted.get(name, 'absent')} here"
-        for name in sorted({*saved, *wanted})
-        if saved.get(name) != wanted.get(name)
+    wrong = differing(kinds(saved), kinds(template))
+    if wrong:
+        raise UserError(f"{directory} was saved by another config or other code: {wrong}.")
+
+
+def differing(there: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """What differs between two tables of arrays (name -> what it is), in words; "" for nothing."""
+    wrong = [
+        f"{name} is {there.get(name, 'absent')} there and {here.get(name, 'absent')} here"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name)
     ]
-    if differing:
-        more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
-        raise UserError(
-            f"{directory} was saved by another config or other code: "
-            f"{'; '.join(differing[:3])}{more}."
-        )
+    return "; ".join(wrong[:3]) + (f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else "")
 
 
 def _with_sharding(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

@@ -38,7 +38,7 @@ from jaxgan import (
     translate,
     workdir,
 )
-from jaxgan.checkpoint import Checkpoints
+from jaxgan.checkpoint import Checkpoints, differing, named
 from jaxgan.errors import UserError
 from jaxgan.files import write_atomically
 from jaxgan.models import published
@@ -262,21 +262,12 @@ def _fitted(what: str, variables: Any, template: Any) -> Any:
       UserError: naming what has another name or shape.
     """
     theirs, ours = (
-        {
-            jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
-            for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
-        }
+        {name: str(list(leaf.shape)) for name, leaf in named(tree).items()}
         for tree in (variables, template)
     )
-    wrong = [
-        f"{name} is {list(theirs.get(name, ())) or 'absent'} there and "
-        f"{list(ours.get(name, ())) or 'absent'} here"
-        for name in sorted({*theirs, *ours})
-        if theirs.get(name) != ours.get(name)
-    ]
+    wrong = differing(theirs, ours)
     if wrong:
-        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
-        raise UserError(f"{what} is of another architecture: {'; '.join(wrong[:3])}{more}")
+        raise UserError(f"{what} is of another architecture: {wrong}")
     return jax.tree.map(lambda x, t: jnp.asarray(np.asarray(x, t.dtype)), variables, template)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxgan import processes, workdir
-from jaxgan.checkpoint import Checkpoints
+from jaxgan.checkpoint import Checkpoints, differing
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
 from jaxgan.state import TrainState
@@ -97,19 +97,13 @@ def require_same(state: TrainState, arrays: Mapping[str, np.ndarray], nets: list
     Raises:
       UserError: naming what is missing or of another shape.
     """
-    wrong = []
-
-    def compare(name, leaf):
-        value = arrays.get(name)
-        if value is None or value.shape != leaf.shape:
-            there = "absent" if value is None else list(value.shape)
-            wrong.append(f"{name} is {there} there and {list(leaf.shape)} here")
-
-    _each(compare, state, nets)
+    here: dict[str, str] = {}
+    _each(lambda name, leaf: here.setdefault(name, str(list(leaf.shape))), state, nets)
+    there = {name: str(list(arrays[name].shape)) for name in here if name in arrays}
+    wrong = differing(there, here)
     if wrong:
-        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
         raise UserError(
-            f"init.workdir holds networks of another shape: {'; '.join(wrong[:3])}{more}; "
+            f"init.workdir holds networks of another shape: {wrong}; "
             "give this run the same model fields, or name fewer nets in init.nets"
         )
 

@@ -72,8 +72,9 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
             print(f"{folder} is finished: step {reached} of {built.steps}; nothing to do")
         return 0
     lock = processes.together(lambda: workdir.Lock(folder))
-    owner = processes.first(lock.owner)
-    processes.together(lambda: lock.require_shared(owner))
+    if jax.process_count() > 1:
+        owner = processes.first(lock.owner)
+        processes.together(lambda: lock.require_shared(owner))
     # Those of several processes on one machine would compete.
     spin = "off" if config.awake == "auto" and jax.process_count() > 1 else config.awake
     with lock, awake.cores(spin, built.platform) as kept_awake:

@@ -123,10 +123,10 @@ def _labelled_bench(config: ConfigDict, data: datasets.Labelled, game: Game) -> 
             "classes": int(np.sum(counts >= max(1, RARE * len(images) / len(data.classes)))),
         }
         rows = [
-            Row(data.classes[label], {"sample": image}, {"sureness": float(value)})
-            for image, label, value in zip(images, labels, surely, strict=True)
+            Row(data.classes[labels[i]], {"sample": image}, {"sureness": float(surely[i])})
+            for i, image in enumerate(images[: SAMPLES**2])
         ]
-        return scores, [Section("samples", rows[: SAMPLES**2])]
+        return scores, [Section("samples", rows)]
 
     def summary(scores):
         if not scores:

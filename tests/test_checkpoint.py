@@ -124,7 +124,7 @@ def test_compare_names_what_differs(tmp_path):
 
 def test_arrays_are_named_like_the_state(run):
     arrays = Checkpoints(run, read_only=True).arrays(20)
-    expected = checkpoint._named(make_state(20))
+    expected = checkpoint.named(make_state(20))
     assert set(arrays) == set(expected)
     assert arrays["params/D_A/half"].dtype == jnp.bfloat16
     for name, value in expected.items():
