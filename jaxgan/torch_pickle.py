@@ -1,18 +1,16 @@
-"""The pickles in PyTorch's `.pth` files, without PyTorch and without Python's unpickler.
+"""The pickles in PyTorch's `.pth` files, without PyTorch; `pickles.py` keeps it safe.
 
-A pickle is a program, which may call anything. Here the few instructions are carried out that state
-dicts are made of. Of what a program may name there are `TYPES` and `FUNCTIONS`, and they make no
-more than notes of where a tensor's numbers lie. Nothing is ever imported or run.
+Of what a program may name there are `TYPES` and `FUNCTIONS`, and they make no more than notes of
+where a tensor's numbers lie.
 """
 
 import io
-import pickletools
 from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
-from jaxgan.errors import UserError
+from jaxgan import pickles
 
 
 class Storage(NamedTuple):
@@ -31,10 +29,6 @@ class Tensor(NamedTuple):
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
-
-
-class _Name(str):
-    """What a program names; a string of its own is none."""
 
 
 TYPES = {
@@ -56,81 +50,30 @@ FUNCTIONS = {
     "torch._utils _rebuild_tensor_v2": lambda *given: Tensor(*given[:4]),
     "torch._utils _rebuild_parameter": lambda data, *_: data,
 }
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_VALUES = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "BINFLOAT"}
-_VALUES |= {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE"}
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+ADVICE = "tensors are read; save a network's state_dict(), not the network"
 
 
 def load(file: io.BytesIO) -> tuple[Any, dict[str, np.dtype]]:
     """What one pickle holds, and the types of the storages that it names.
 
+    Attributes, such as the `_metadata` of a state dict, are left out.
+
     Raises:
       UserError: it names anything that isn't listed here.
       Exception: of any kind, where it isn't a pickle of a state dict.
     """
-    stack, marks, memo, types = [], [], {}, {}
+    types = {}
 
-    def pop(count: int) -> list[Any]:
-        items = stack[len(stack) - count :]
-        if len(items) < count:
-            raise ValueError("it takes more than there is")
-        del stack[len(stack) - count :]
-        return items
+    def storage(*given: Any) -> Storage:
+        made = _storage(*given)
+        types[made.key] = made.dtype
+        return made
 
-    for opcode, value, _ in pickletools.genops(file):
-        name = opcode.name
-        if name in _VALUES or name in _CONSTANTS:
-            stack.append(value if name in _VALUES else _CONSTANTS[name])
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            memo[len(memo) if name == "MEMOIZE" else value] = stack[-1]
-        elif name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(memo[value])
-        elif name == "MARK":
-            marks.append(len(stack))
-        elif name in _TUPLES or name == "TUPLE":
-            stack.append(tuple(pop(_TUPLES[name] if name in _TUPLES else len(stack) - marks.pop())))
-        elif name in ("EMPTY_LIST", "APPEND", "APPENDS", "LIST"):
-            counts = {"EMPTY_LIST": 0, "APPEND": 1}
-            items = pop(counts[name] if name in counts else len(stack) - marks.pop())
-            stack.append([] if name in ("EMPTY_LIST", "LIST") else pop(1)[0])
-            stack[-1].extend(items)
-        elif name in ("EMPTY_DICT", "SETITEM", "SETITEMS", "DICT"):
-            counts = {"EMPTY_DICT": 0, "SETITEM": 2}
-            items = pop(counts[name] if name in counts else len(stack) - marks.pop())
-            stack.append({} if name in ("EMPTY_DICT", "DICT") else pop(1)[0])
-            # State dicts have names; to hash a tuple of tuples of tuples could take for ever.
-            pairs = zip(items[::2], items[1::2], strict=True)
-            stack[-1].update({key: item for key, item in pairs if isinstance(key, str)})
-        elif name in ("GLOBAL", "STACK_GLOBAL"):
-            stack.append(_named(value if name == "GLOBAL" else " ".join(pop(2))))
-        elif name == "REDUCE":
-            function, given = pop(2)
-            if not isinstance(function, _Name):
-                raise ValueError("it calls what is no function")
-            stack.append(FUNCTIONS[function](*given))
-        elif name == "BINPERSID":
-            stack.append(_storage(*pop(1)[0]))
-            types[stack[-1].key] = stack[-1].dtype
-        elif name == "BUILD":  # attributes, such as the `_metadata` of a state dict
-            pop(1)
-        elif name == "STOP":
-            return pop(1)[0], types
-        elif name not in ("PROTO", "FRAME"):
-            raise ValueError(f"state dicts have no {name}")
-    raise ValueError("it is cut off")
+    functions = dict.fromkeys(TYPES) | FUNCTIONS
+    return pickles.load(file, functions, ADVICE, persistent=storage), types
 
 
-def _named(name: str) -> _Name:
-    if name not in TYPES and name not in FUNCTIONS:
-        raise UserError(
-            f"it asks for {name.replace(' ', '.')[:100]}, which could run code, and only tensors "
-            "are read; save a network's state_dict(), not the network"
-        )
-    return _Name(name)
-
-
-def _storage(_, kind: _Name, key: str, place: str, numel: int, view: Any = None) -> Storage:
+def _storage(_, kind: str, key: str, place: str, numel: int, view: Any = None) -> Storage:
     dtype = np.dtype(TYPES[kind])
     if view is None:
         return Storage(key, dtype, 0, numel)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxgan.models.initializers import normal
+from jaxgan.models.initializers import normal, uniform, unit, variance_scaling
 from jaxgan.models.layers import BatchNorm
 from jaxgan.models.patchgan import PatchDiscriminator
 from jaxgan.models.resnet import ResNetGenerator
@@ -22,6 +22,39 @@ def test_law(stddev, mean):
     drawn = (np.asarray(weights, np.float64).ravel() - mean) / stddev
     # Kolmogorov and Smirnov: a sample of the law falls below 1e-4 once in 10,000 keys.
     assert stats.kstest(drawn, "norm").pvalue > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("draw", "bound"),
+    [
+        (uniform(0.05), 0.05),
+        (variance_scaling(), np.sqrt(6 / (2000 + 500))),  # 50 x 40 and 50 x 10
+        (variance_scaling(2.0, "fan_in"), np.sqrt(6 / 2000)),
+    ],
+    ids=["uniform", "glorot", "he"],
+)
+def test_uniform_laws(draw, bound):
+    weights = np.ravel(np.asarray(draw(jax.random.key(3), SHAPE), np.float64))
+    assert stats.kstest((weights / bound + 1) / 2, "uniform").pvalue > 1e-4
+
+
+def test_law_of_scaled_normals():
+    weights = variance_scaling(2.0, "fan_out", "normal")(jax.random.key(3), SHAPE)
+    drawn = np.ravel(np.asarray(weights, np.float64)) / np.sqrt(2 / 500)
+    assert stats.kstest(drawn, "norm").pvalue > 1e-4
+
+
+def test_unknown_laws():
+    with pytest.raises(ValueError, match="expected fan_in, fan_out or fan_avg"):
+        variance_scaling(mode="fan")
+    with pytest.raises(ValueError, match="expected normal or uniform"):
+        variance_scaling(distribution="truncated")
+
+
+def test_unit_vectors(x64):
+    vectors = [unit()(jax.random.key(i), (40,), jnp.float64) for i in range(2)]
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-12)
+    assert abs(vectors[0] @ vectors[1]) < 0.8
 
 
 def test_the_key_decides():
@@ -40,6 +73,14 @@ def test_the_same_inside_of_jit(dtype, x64):
     inside = jax.jit(lambda key: draw(key, SHAPE, dtype))(jax.random.key(5))
     assert inside.dtype == dtype
     np.testing.assert_array_equal(inside, draw(jax.random.key(5), SHAPE, dtype))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_the_same_for_several_seeds_at_once(dtype, x64):
+    keys = jax.random.split(jax.random.key(5), 2)
+    together = jax.vmap(lambda key: variance_scaling()(key, SHAPE, dtype))(keys)
+    for weights, key in zip(together, keys, strict=True):
+        np.testing.assert_array_equal(weights, variance_scaling()(key, SHAPE, dtype))
 
 
 def test_the_same_inside_of_control_flow(x64):

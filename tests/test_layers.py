@@ -9,6 +9,8 @@ from jaxgan.models.layers import (
     BatchNorm,
     Conv,
     ConvTranspose,
+    Dense,
+    Embed,
     InstanceNorm,
     leaky_relu,
     normalise,
@@ -106,6 +108,30 @@ def test_batch_norm(x64):
     made = norm.apply(variables, jnp.asarray(x), train=False)
     expected = (x - kept["mean"]) / np.sqrt(kept["var"] + 1e-5) * scale + bias
     np.testing.assert_allclose(made, expected, atol=1e-12)
+
+
+def test_batch_norm_of_vectors(x64):
+    """As if each were an image of one pixel."""
+    x = jnp.asarray(images(5, 2))
+    norm = BatchNorm(param_dtype=jnp.float64)
+    variables = norm.init(jax.random.key(0), x, train=True)
+    for train in (True, False):
+        flat, square = (
+            norm.apply(variables, x, train=train, mutable=["batch_stats"])
+            for x in (x, x.reshape(5, 1, 1, 2))
+        )
+        np.testing.assert_allclose(flat[0], square[0][:, 0, 0], rtol=1e-12)
+        jax.tree.map(np.testing.assert_array_equal, flat[1], square[1])
+
+
+def test_dense_and_embed_by_hand(x64):
+    kernel = jnp.arange(6.0).reshape(3, 2)
+    params = {"kernel": kernel, "bias": jnp.array([0.5, -0.5])}
+    made = Dense(2, param_dtype=jnp.float64).apply({"params": params}, jnp.array([[1.0, 0, 2]]))
+    np.testing.assert_allclose(made, [[8.5, 10.5]])
+    embed = Embed(3, 2, param_dtype=jnp.float64)
+    made = embed.apply({"params": {"kernel": kernel}}, jnp.array([2, 0]))
+    np.testing.assert_array_equal(made, [[4, 5], [0, 1]])
 
 
 def test_conv_pads_by_reflection(x64):

@@ -391,8 +391,13 @@ def test_a_set_without_two_domains(stable, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pictures(tmp_path / "pictures", train=1)
     assert prepare.main(["stable:Horses", f"--data_dir={tmp_path}/data"]) == 0
-    assert "no two domains" in capsys.readouterr().out.splitlines()[-1]
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert "--config=configs/dcgan.py:folder --config.data.name=tfds:horses" in told
     assert "has no split trainA and no trainB (it has train)" in refusal(tmp_path / "data")
+    pictures(tmp_path / "other/pictures", photos=1)
+    monkeypatch.chdir(tmp_path / "other")
+    assert prepare.main(["stable:Horses", f"--data_dir={tmp_path}/other"]) == 0
+    assert "has nothing to train on" in capsys.readouterr().out.splitlines()[-1]
 
 
 # Whole runs

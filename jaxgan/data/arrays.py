@@ -91,12 +91,12 @@ def read(path: str | os.PathLike, channels: int, values: Values = UINT8) -> np.n
         Exception: `ValueError` in words for another shape or type, NaN and infinities; whatever
             NumPy raises for a broken file.
     """
-    dtype, shape = _header(path)
+    dtype, shape = header(path)
     _require_fit(dtype, shape, channels, values)
     array = np.load(path, allow_pickle=False)
     array = array[:, :, None] if array.ndim == 2 else array
     if values.kind != "uint8":
-        _require_range(array, values)
+        require_range(array, values)
         array = values.to_unit(array)
     return np.ascontiguousarray(array)
 
@@ -108,7 +108,7 @@ def to_bytes(array: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def _header(path: str | os.PathLike) -> tuple[np.dtype, tuple[int, ...]]:
+def header(path: str | os.PathLike) -> tuple[np.dtype, tuple[int, ...]]:
     """Type and shape; the file is as long as they say, so that reading it takes no more memory."""
     try:
         with np.errstate(over="ignore"):  # absurd shapes are refused further on
@@ -143,7 +143,8 @@ def _require_fit(dtype: np.dtype, shape: tuple[int, ...], channels: int, values:
         raise ValueError("it is empty")
 
 
-def _require_range(array: np.ndarray, values: Values):
+def require_range(array: np.ndarray, values: Values):
+    """Raises `OutOfRange`, and `ValueError` for NaN and infinities."""
     lowest, highest = array.min(), array.max()
     if not np.isfinite(lowest) or not np.isfinite(highest):
         raise ValueError("it holds NaN or infinite values")

@@ -1,13 +1,13 @@
 """Data sets by name: what `data.name` may be."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 from ml_collections import ConfigDict
 
-from jaxgan.data import glyphs, sources, tfds
+from jaxgan.data import cifar, glyphs, idx, in_memory, labelled, sources, stacked, stacks, stl, tfds
 from jaxgan.data.arrays import Values
+from jaxgan.data.labelled import Labelled
 from jaxgan.data.scenes import Scenes
 from jaxgan.data.sources import Source
 from jaxgan.errors import UserError
@@ -35,32 +35,10 @@ class Dataset(NamedTuple):
     notes: tuple[str, ...]
 
 
-class Labelled(NamedTuple):
-    """Images with classes, to train on.
-
-    Attributes:
-      train: [load_size, load_size, C] by index, all uint8 or all float32 in [-1, 1].
-      test: [image_size, image_size, C] by index, never trained on.
-      labels, test_labels: int32, an index into `classes` for each image.
-      classes: their names; one of unlabelled images.
-      notes: sentences for the user.
-      judge: uint8 images [N, H, W, C] -> (classes int32 [N], how surely float32 [N]), where the
-        data come with one.
-    """
-
-    train: Source
-    test: Source
-    labels: np.ndarray
-    test_labels: np.ndarray
-    classes: tuple[str, ...]
-    notes: tuple[str, ...]
-    judge: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
-
-
 def default_load_size(data: ConfigDict) -> int:
-    """The side from which a folder's images are cropped: 286 for 256, as published."""
-    drawn = data.name in ("scenes", "glyphs")
-    return data.image_size if drawn else round(data.image_size * 286 / 256)
+    """The side from which images are cropped: 286 for 256 in translation, as published."""
+    translation = "label_key" not in data and data.name not in ("scenes", "glyphs")
+    return round(data.image_size * 286 / 256) if translation else data.image_size
 
 
 def values(data: ConfigDict) -> Values:
@@ -93,11 +71,7 @@ def prepared(data: ConfigDict) -> Dataset:
     Raises:
       UserError: where it isn't there, or isn't what it should be.
     """
-    if data.dtype != "uint8" or data.channels not in (1, 3):
-        raise UserError(
-            f"data.dtype={data.dtype} with data.channels={data.channels} doesn't fit "
-            f"data.name={data.name}, which holds pictures; leave them at uint8 and 3"
-        )
+    _require_pictures(data)
     data.name, place = tfds.find(data.name, data.path)
     opened = tfds.open_unpaired(
         place,
@@ -170,8 +144,106 @@ def glyph_set(data: ConfigDict) -> Labelled:
     train = glyphs.Glyphs(data.image_size, 0, data.count, *drawn)
     test = glyphs.Glyphs(data.image_size, data.count, TEST_GLYPHS, *drawn)
     cached = sources.Cached(train), sources.Cached(test)
-    return Labelled(*cached, train.labels, test.labels, glyphs.CLASSES, (), glyphs.read)
+    labels = train.labels, test.labels
+    return Labelled(*cached, *labels, glyphs.CLASSES, (), glyphs.read, glyphs.measure)
+
+
+def _require_pictures(data: ConfigDict) -> None:
+    if data.dtype != "uint8" or data.channels not in (1, 3):
+        raise UserError(
+            f"data.dtype={data.dtype} with data.channels={data.channels} doesn't fit "
+            f"data.name={data.name}, which holds pictures; leave them at uint8 and 3"
+        )
+
+
+def _sizes(data: ConfigDict) -> dict[str, int]:
+    return {"image_size": data.image_size, "load_size": data.load_size}
+
+
+def published(read: Callable[[str], tuple[Any, Any, tuple[str, ...]]]):
+    """A published set of pictures at `data.path`.
+
+    Args:
+      read: path -> what is to train on, to test on, and the names of the classes.
+    """
+
+    def opened(data: ConfigDict) -> Labelled:
+        _require_pictures(data)
+        train, test, classes = read(data.path)
+        where = f"data.path={data.path}"
+        sizes = _sizes(data)
+        return in_memory.open_splits(train, test, classes, where, channels=data.channels, **sizes)
+
+    return opened
+
+
+def labelled_folder(data: ConfigDict) -> Labelled:
+    """A folder with one folder per class, or with images alone, at `data.path`.
+
+    Raises:
+      UserError: where it isn't there, or isn't what it should be.
+    """
+    return labelled.open_folder(data.path, data.channels, values=values(data), **_sizes(data))
+
+
+def array_set(data: ConfigDict) -> Labelled:
+    """A `.npy` or `.npz` file at `data.path`, with `data.image_key` and `data.label_key`.
+
+    Raises:
+      UserError: where it isn't there, or isn't what it should be.
+    """
+    keys = data.image_key, data.label_key
+    train, test, classes, where = stacks.open_stacks(data.path, data.channels, values(data), *keys)
+    return in_memory.open_splits(
+        train, test, classes, where, channels=data.channels, **_sizes(data)
+    )
+
+
+def labelled_prepared(data: ConfigDict) -> Labelled:
+    """What TensorFlow Datasets prepared below `data.path`: `data.name` is tfds:NAME.
+
+    `data.name` gets the version that is read, so that the run's record says which.
+
+    Raises:
+      UserError: where it isn't there, or isn't what it should be.
+    """
+    _require_pictures(data)
+    data.name, place = tfds.find(data.name, data.path)
+    keys = {"image_key": data.image_key, "label_key": data.label_key}
+    opened = tfds.open_labelled(place, data.channels, **keys, **_sizes(data))
+    return opened._replace(notes=(f"{data.name} is read from {place}.", *opened.notes))
+
+
+def stacked_set(data: ConfigDict) -> Labelled:
+    """Three grey glyphs on top of each other, `data.count` times: 1,000 classes.
+
+    Raises:
+      UserError: for other images than RGB bytes, or sizes that glyphs aren't drawn at.
+    """
+    if data.channels != stacked.CHANNELS or data.dtype != "uint8":
+        raise UserError(
+            "data.name=stacked has a glyph in each of three channels, in uint8; leave "
+            "data.channels at 3 and data.dtype at uint8"
+        )
+    drawn = data.image_size, data.world
+    train = stacked.Stacked(drawn[0], 0, data.count, drawn[1])
+    test = stacked.Stacked(drawn[0], data.count, TEST_GLYPHS, drawn[1])
+    cached = sources.Cached(train), sources.Cached(test)
+    return Labelled(
+        *cached, train.labels, test.labels, stacked.CLASSES, (), stacked.read, counted=True
+    )
 
 
 DATASETS = {"scenes": scenes, "folder": folder, "tfds": prepared}
-LABELLED = {"glyphs": glyph_set}
+LABELLED = {
+    "glyphs": glyph_set,
+    "stacked": stacked_set,
+    "mnist": published(lambda path: (*idx.open_mnist(path), idx.DIGITS)),
+    "fashion_mnist": published(lambda path: (*idx.open_mnist(path), idx.FASHION)),
+    "cifar10": published(lambda path: cifar.open_cifar(path, cifar.CIFAR10)),
+    "cifar100": published(lambda path: cifar.open_cifar(path, cifar.CIFAR100)),
+    "stl10": published(stl.open_stl),
+    "folder": labelled_folder,
+    "arrays": array_set,
+    "tfds": labelled_prepared,
+}

@@ -185,12 +185,14 @@ def _tell(builder: Any, data_dir: str, there: bool):
     shown = ", ".join(f"{count} in {split}" for split, count in counts.items())
     already = "was prepared already" if there else "is prepared"
     print(f"{name}:{version} {already} in {builder.data_path}: {shown}")
-    if not all(counts.get(split) for split in tfds.NEEDED):
-        print(f"{name} has no two domains to train on: the splits trainA and trainB")
+    domains = all(counts.get(split) for split in tfds.NEEDED)
+    if not domains and not counts.get("train"):
+        print(f"{name} has nothing to train on: no split train, and not both trainA and trainB")
         return
+    config = "configs/cyclegan.py:folder" if domains else "configs/dcgan.py:folder"
     path = f" --config.data.path={shlex.quote(data_dir)}" if data_dir else ""
     print(
-        "Train on it: python -m jaxgan.main --config=configs/cyclegan.py:folder "
+        f"Train on it: python -m jaxgan.main --config={config} "
         f"--config.data.name={tfds.PREFIX}{name}{path}"
     )
 

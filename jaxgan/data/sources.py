@@ -42,7 +42,7 @@ class Source(Protocol):
 
 
 class Stored(Source, Protocol):
-    """Images that lie on a disk, each with a name, squeezed to `size`; some may be broken."""
+    """Images that lie on a disk, each with a name, fitted to `size`; some may be broken."""
 
     channels: int
     size: int | None
@@ -125,9 +125,10 @@ class ImageFolder:
     Args:
         path: the folder.
         channels: 3 (RGB), 1 (grey), or any other number for `.npy` files.
-        size: every image is squeezed to this square (`transforms.resize`); None keeps its size.
+        size: every image is fitted to this square; None keeps its size.
         names: only these files (relative, with forward slashes) instead of all that are found.
         values: what the files hold; image files always hold uint8.
+        fit: (image, size) -> image of that size; `transforms.resize` squeezes the whole of it.
 
     Raises:
         UserError: the folder is absent, is a file, can't be listed or has no images.
@@ -140,11 +141,13 @@ class ImageFolder:
         size: int | None = None,
         names: Sequence[str] | None = None,
         values: Values = UINT8,
+        fit: Callable[[np.ndarray, int], np.ndarray] = transforms.resize,
     ):
         self.path = Path(path)
         self.channels = channels
         self.size = size
         self.values = values
+        self.fit = fit
         self.names = list(_image_names(self.path) if names is None else names)
 
     def __len__(self) -> int:
@@ -159,7 +162,7 @@ class ImageFolder:
             reason = " ".join(str(error).split()) or type(error).__name__
             reason = reason.replace(f" {str(self.path / name)!r}", "").rstrip(":")
             raise UnreadableImage(self.path / name, name, reason) from error
-        return image if self.size is None else transforms.resize(image, self.size)
+        return image if self.size is None else self.fit(image, self.size)
 
     def _read(self, name: str) -> np.ndarray:
         if is_array(name):
@@ -174,7 +177,7 @@ class ImageFolder:
 
     def part(self, names: Sequence[str], size: int) -> "ImageFolder":
         """Only the files of these names, at another size."""
-        return ImageFolder(self.path, self.channels, size, names, self.values)
+        return ImageFolder(self.path, self.channels, size, names, self.values, self.fit)
 
     def refusal(self, broken: Sequence[UnreadableImage]) -> str:
         """What to say where none of the files can be read: why, and what they should be."""
@@ -201,7 +204,7 @@ def is_array(name: str | os.PathLike) -> bool:
 
 def _image_names(folder: Path) -> list[str]:
     if not folder.exists():
-        raise UserError(f"{folder} does not exist{_nearest_existing(folder)}")
+        raise UserError(f"{folder} does not exist{nearest_existing(folder)}")
     if not folder.is_dir():
         raise UserError(f"{folder} is a file; a folder of {KINDS} images is needed.")
     names, others = [], []
@@ -232,7 +235,8 @@ def _file_names(folder: Path) -> Iterator[str]:
                 yield (Path(directory) / name).relative_to(folder).as_posix()
 
 
-def _nearest_existing(path: Path) -> str:
+def nearest_existing(path: Path) -> str:
+    """For a message on a path that isn't there: which part of it is."""
     for parent in path.parents:
         if parent.is_dir():
             return f"; the part that exists is {parent.resolve()}"
@@ -451,9 +455,9 @@ def divide_unpaired(
     for name, folder in folders.items():
         opened[name] = Cached(folder, budget * sizes[name] // sum(sizes.values()))
         broken[name] = read_all(opened[name], each=each)
-    _require_range(root, broken, total, values)
+    require_range(root, broken, total, values)
     for name in folders:
-        opened[name] = _readable(opened[name], name, broken[name], notes)
+        opened[name] = readable(opened[name], name, broken[name], notes)
 
     held_out = False
     for domain in "AB":
@@ -484,13 +488,13 @@ def divide_unpaired(
     )
 
 
-def held_out_names(names: Sequence[str]) -> list[str]:
-    """The part of a training set that tests where there is no test set: 5 %, from 1 to 40 images.
+def held_out_names(names: Sequence[str], most: int = HELD_OUT_MOST) -> list[str]:
+    """The part of a training set that tests where there is no test set: 5 %, from 1 to `most`.
 
     The names with the smallest hashes are taken, so that the choice looks random, doesn't depend
     on the seed, and hardly changes when files are added.
     """
-    count = min(max(1, round(HELD_OUT_SHARE * len(names))), HELD_OUT_MOST)
+    count = min(max(1, round(HELD_OUT_SHARE * len(names))), most)
     return sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:count]
 
 
@@ -500,7 +504,7 @@ def listed(broken: Sequence[UnreadableImage]) -> str:
     return shown + (f" and {len(broken) - 20} more" if len(broken) > 20 else "")
 
 
-def _require_range(
+def require_range(
     root: Path, broken: Mapping[str, Sequence[UnreadableImage]], total: int, values: Values
 ):
     """A range that doesn't fit is a mistake in a flag, told once for all folders.
@@ -529,9 +533,14 @@ def _require_range(
     )
 
 
-def _readable(
+def readable(
     source: Cached, label: str, broken: Sequence[UnreadableImage], notes: list[str]
 ) -> Cached | Subset:
+    """A source without what is broken in it, which goes into `notes`.
+
+    Raises:
+        UserError: nothing is left.
+    """
     if not broken:
         return source
     if len(broken) == len(source):
@@ -548,7 +557,7 @@ def _check_unpaired_layout(root: Path):
     expected = f"A folder with {UNPAIRED_LAYOUT} is needed"
     if not root.exists():
         raise UserError(
-            f"data.path={root} does not exist{_nearest_existing(root)}. {expected}: "
+            f"data.path={root} does not exist{nearest_existing(root)}. {expected}: "
             "--config.data.path=DIR"
         )
     if not root.is_dir():

@@ -10,14 +10,15 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgan.data import sources, transforms
+from jaxgan.data import labelled, sources, transforms
+from jaxgan.data.labelled import Labelled
 from jaxgan.errors import UserError
 
 PREFIX = "tfds:"
@@ -161,19 +162,7 @@ def open_unpaired(
     Raises:
       UserError: where it isn't such a set, or can't be read in any order.
     """
-    try:
-        builder = library().builder_from_directory(os.fspath(folder))
-        formats = {kind.value for kind in builder.info.available_file_formats()}
-        counts = {name: split.num_examples for name, split in builder.info.splits.items()}
-    except UserError:
-        raise
-    except Exception as error:  # whatever TFDS and protobuf raise for files that aren't theirs
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(
-            f"{folder} can't be read as a prepared data set ({reason}); delete that folder and "
-            f"prepare it anew with {COMMAND}"
-        ) from error
-    _require_format(builder, formats)
+    builder, counts = _builder(folder)
     _require_splits(folder, [name for name, count in counts.items() if count])
     _require_images(folder, builder.info.features, key)
     skip = {key: library().decode.SkipDecoding()}
@@ -190,6 +179,114 @@ def open_unpaired(
         if counts.get(split)
     }
     return sources.divide_unpaired(opened, folder, image_size=image_size, budget_bytes=budget_bytes)
+
+
+def open_labelled(
+    folder: Path,
+    channels: int = 3,
+    *,
+    image_key: str = "image",
+    label_key: str = "label",
+    image_size: int,
+    load_size: int,
+    budget_bytes: int | None = None,
+) -> Labelled:
+    """Opens a prepared set with the split train, and perhaps test or validation.
+
+    Args:
+      folder: of one version.
+      channels: 3 (RGB) or 1 (grey).
+      image_key, label_key: the features that hold the images and their classes.
+      image_size, load_size, budget_bytes: as for `labelled.open_folder`.
+
+    Raises:
+      UserError: where it isn't such a set, or can't be read in any order.
+    """
+    builder, counts = _builder(folder)
+    if not counts.get("train"):
+        raise UserError(
+            f"{folder} has no split train (it has {', '.join(sorted(counts)) or 'none'}), from "
+            "which labelled images are read"
+        )
+    features = builder.info.features
+    _require_images(folder, features, image_key)
+    classes = _classes(folder, features, label_key)
+    pictures = (name for name in features if isinstance(features[name], library().features.Image))
+    skip = {name: library().decode.SkipDecoding() for name in pictures}
+    notes = [] if classes else [f"It has no classes in the feature {label_key}."]
+
+    def part(split: str, size: int) -> labelled.Part:
+        records = builder.as_data_source(split, decoders=skip, file_format=FORMAT)
+        images = Records(records, folder, split, image_key, channels, size, fit=transforms.centre)
+        return labelled.Part(images, _labels(records, label_key, folder, split, bool(classes)))
+
+    train, test = part("train", load_size), None
+    if (train.labels < 0).any():
+        raise UserError(
+            f"{folder} has images without a label in its split train, which can't be trained on "
+            "with labels; for none at all, --config.data.label_key="
+        )
+    for split in ("test", "validation"):
+        if counts.get(split) and test is None:
+            test = part(split, image_size)
+            if (test.labels < 0).any():
+                notes.append(f"The split {split} has images without a label, and is not read.")
+                test = None
+    return labelled.divide(
+        train,
+        test,
+        classes or labelled.UNLABELLED,
+        folder,
+        image_size=image_size,
+        budget_bytes=budget_bytes,
+        notes=notes,
+    )
+
+
+def _classes(folder: Path, features: Any, key: str) -> tuple[str, ...]:
+    """The names of the classes; none where the set has no labels, or none are asked for."""
+    kind = library().features.ClassLabel
+    there = sorted(name for name in features if isinstance(features[name], kind))
+    if key in there:
+        return tuple(features[key].names)
+    if key and (there or key != "label"):
+        hint = f"try --config.data.label_key={there[0]}" if there else "none of them holds classes"
+        raise UserError(
+            f"data.label_key={key} is no feature with classes of {folder}, which has "
+            f"{', '.join(sorted(features))}; {hint}, or --config.data.label_key= for no labels"
+        )
+    return ()
+
+
+def _labels(records: Any, key: str, folder: Path, split: str, there: bool) -> np.ndarray:
+    if not there:
+        return np.zeros(len(records), np.int32)
+    try:
+        return np.array([int(record[key]) for record in records], np.int32)
+    except Exception as error:  # ArrayRecord raises nearly everything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"The labels in {split} of {folder} can't be read ({reason}); delete that folder and "
+            f"prepare it anew with {COMMAND}"
+        ) from error
+
+
+def _builder(folder: Path) -> tuple[Any, dict[str, int]]:
+    """What reads a prepared set, and how many records its splits have."""
+    try:
+        builder = library().builder_from_directory(os.fspath(folder))
+        formats = {kind.value for kind in builder.info.available_file_formats()}
+        counts = {name: split.num_examples for name, split in builder.info.splits.items()}
+    except UserError:
+        raise
+    except Exception as error:  # whatever TFDS and protobuf raise for files that aren't theirs
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"{folder} can't be read as a prepared data set ({reason}); delete that folder and "
+            f"prepare it anew with {COMMAND}"
+        ) from error
+    _require_format(builder, formats)
+    return builder, counts
 
 
 def _require_format(builder: Any, formats: Collection[str]):
@@ -218,7 +315,7 @@ def _require_images(folder: Path, features: Any, key: str):
         # Floating point is stored as the bytes of another picture.
         return isinstance(feature, library().features.Image) and feature.np_dtype != np.float32
 
-    named = list(features) if hasattr(features, "keys") else []
+    named = sorted(features) if hasattr(features, "keys") else []
     if key in named and holds_images(key):
         return
     images = [name for name in named if holds_images(name)]
@@ -248,8 +345,9 @@ class Records:
       folder, split: where they are from, for messages.
       key: the feature that holds the images.
       channels: 3 (RGB) or 1 (grey).
-      size: every image is squeezed to this square.
+      size: every image is fitted to this square.
       names: only these; all where None.
+      fit: as for `sources.ImageFolder`.
     """
 
     def __init__(
@@ -261,8 +359,10 @@ class Records:
         channels: int,
         size: int,
         names: Sequence[str] | None = None,
+        fit: Callable[[np.ndarray, int], np.ndarray] = transforms.resize,
     ):
         self.records = records
+        self.fit = fit
         self.folder, self.split, self.key = folder, split, key
         self.channels, self.size = channels, size
         self.names = [f"{split} {i}" for i in range(len(records))] if names is None else list(names)
@@ -280,12 +380,12 @@ class Records:
             reason = " ".join(str(error).split()) or type(error).__name__
             reason = re.sub(r" <_io\.BytesIO object at \w+>", "", reason)
             raise UnreadableRecord(self.folder, name, reason) from error
-        return transforms.resize(image, self.size)
+        return self.fit(image, self.size)
 
     def part(self, names: Sequence[str], size: int) -> "Records":
         """Only the images of these names, at another size."""
         same = (self.records, self.folder, self.split, self.key, self.channels)
-        return Records(*same, size, names)
+        return Records(*same, size, names, self.fit)
 
     def refusal(self, broken: Sequence[sources.UnreadableImage]) -> str:
         """What to say where none of them can be read."""

@@ -4,6 +4,7 @@ Training images are resized to `load_size` x `load_size`, cropped at random to `
 flipped left to right at random; test images are resized to `image_size` (Isola et al. 2017,
 section 6.2; the published code's `resize_and_crop`). The resize is the same at every visit, so it
 happens before the cache; crop and flip happen at every visit, from that visit's own generator.
+Labelled images are never squeezed: `centre` cuts a square out of the middle instead.
 
 Images are uint8, or float32 in [-1, 1].
 """
@@ -30,6 +31,25 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     planes = [_bicubic(image[:, :, channel], size) for channel in range(image.shape[2])]
     resized = np.stack(planes, axis=-1)
     return resized if image.dtype == np.uint8 else np.clip(resized, -1, 1)
+
+
+def centre(image: np.ndarray, size: int) -> np.ndarray:
+    """Cuts the largest square out of the middle and resizes it: nothing is squeezed.
+
+    Args:
+        image: [H, W, C].
+        size: side of the result.
+
+    Returns:
+        [size, size, C] of the same type; `image` itself where it has that size already.
+    """
+    height, width = image.shape[:2]
+    if height == width:
+        return resize(image, size)
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[top : top + side, left : left + side]
+    return resize(square.copy(), size)  # a view would keep the rest in memory
 
 
 def _bicubic(pixels: np.ndarray, size: int) -> np.ndarray:
