@@ -4,7 +4,6 @@ Names in a config select functions from the tables below; an unknown name, a val
 or networks that can't take the images raise a `UserError` before anything is written.
 """
 
-import importlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -15,29 +14,19 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from jaxgan import optimizers
-from jaxgan.commandline import nearest
+from jaxgan import optimizers, seeds
+from jaxgan.choices import ADVERSARIAL, choose, types
 from jaxgan.data import datasets
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
-from jaxgan.games.synthesis import GradientPenalty, Latent, synthesis
 from jaxgan.games.unpaired import DISCRIMINATORS, GENERATORS, cyclegan
-from jaxgan.losses import adversarial
-from jaxgan.models import dcgan, patchgan, resnet
+from jaxgan.models import patchgan, resnet
 from jaxgan.sharding import choose_devices, make_mesh, replicated
 from jaxgan.state import Ema, TrainState
+from jaxgan.synthesis_experiment import instance_noise, synthesis_game
 from jaxgan.tasks import TASKS, Task
-from jaxgan.update import Optimizer, Schedules, init_state, make_update
+from jaxgan.update import Optimizer, Schedules, init_state, make_rounds, make_update
 
-ADVERSARIAL = {
-    "lsgan": adversarial.lsgan,
-    "bce": adversarial.bce,
-    "saturating": adversarial.saturating,
-    "hinge": adversarial.hinge,
-    "wasserstein": adversarial.wasserstein,
-    "relativistic": adversarial.relativistic,
-    "relativistic_average": adversarial.relativistic_average,
-}
 # Changing these in an old folder changes no bit of what is learned.
 FREE_FIELDS = (
     "train.log_every",
@@ -59,7 +48,8 @@ class Experiment(NamedTuple):
       dtype: of decoded images.
       mesh: the devices that share a batch.
       steps: of the whole run.
-      batch: shapes and types of one global batch.
+      seeds: trained side by side; with more than one the state has them as a leading axis.
+      batch: shapes and types of one seed's global batch.
       free_fields: config fields that may change between starts of the same run.
       growing_fields: config fields that may become larger between them.
     """
@@ -72,6 +62,7 @@ class Experiment(NamedTuple):
     dtype: Any
     mesh: Mesh
     steps: int
+    seeds: int
     batch: dict[str, jax.ShapeDtypeStruct]
     free_fields: tuple[str, ...]
     growing_fields: tuple[str, ...]
@@ -83,22 +74,40 @@ class Experiment(NamedTuple):
 
     def init(self, seed: int) -> TrainState:
         """The state before the first step, whole on every device."""
-        args = (self.game, self.optimizers, self.schedules, self.ema)
-        state = init_state(*args, seed, self.batch, self.dtype)
-        return jax.device_put(state, replicated(self.mesh))
+        return jax.device_put(self._state(seed), replicated(self.mesh))
 
     def template(self) -> TrainState:
         """Shapes, types and places of the state, as a checkpoint is restored to them."""
-        args = (self.game, self.optimizers, self.schedules, self.ema)
-        shapes = jax.eval_shape(lambda: init_state(*args, 0, self.batch, self.dtype))
+        shapes = jax.eval_shape(lambda: self._state(0))
         place = replicated(self.mesh)
         return jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes
         )
 
+    def _state(self, seed: int) -> TrainState:
+        args = (self.game, self.optimizers, self.schedules, self.ema)
+        states = [init_state(*args, seed + i, self.batch, self.dtype) for i in range(self.seeds)]
+        return states[0] if self.seeds == 1 else seeds.stacked(states)
+
+    def whole_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and types of what `update` takes: the batches of all seeds."""
+        if self.seeds == 1:
+            return self.batch
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((self.seeds, *x.shape), x.dtype), self.batch
+        )
+
     def update(self) -> Callable[[TrainState, Any, Any], TrainState]:
         """The uncompiled update of the whole game."""
-        return make_update(self.game, self.optimizers, self.schedules, self.ema, self.dtype)
+        update = make_update(self.game, self.optimizers, self.schedules, self.ema, self.dtype)
+        return update if self.seeds == 1 else seeds.side_by_side(update)
+
+    def rounds(self) -> Callable[[TrainState, Any, Any, Any], TrainState] | None:
+        """The uncompiled batch of the rounds that the game adds to some steps, if it does."""
+        if self.game.extra is None:
+            return None
+        rounds = make_rounds(self.game, self.optimizers, self.schedules, self.dtype)
+        return rounds if self.seeds == 1 else seeds.side_by_side(rounds)
 
     def weights(self, state: TrainState) -> dict[str, Any]:
         """net -> the variables to judge: averaged ones where there are any."""
@@ -130,23 +139,59 @@ def build(config: ConfigDict, larger_domain: int) -> Experiment:
     players = {player: config.optimizer[player.removesuffix("s")] for player in game.players}
     averaged = [net for net in game.nets if net.startswith("generator")]
     ema = Ema(tuple(averaged), float(config.ema.half_life), float(config.ema.ramp))
-    lengthens = all(c.schedule == "constant" for c in players.values())
+    lengthens = all(c.schedule in ("constant", "exponential") for c in players.values())
+    share = {player: _lazy_share(game, player) for player in players}
+    schedules = instance_noise(config) if "augment" in config else {}
+    for player, c in players.items():
+        schedules = schedules | player_schedules(
+            player, c, steps * config.data.batch_size, config.data.batch_size, share[player]
+        )
     return Experiment(
         task=task,
         game=game,
-        optimizers={player: optimizer(player, c) for player, c in players.items()},
-        schedules={
-            f"learning_rate/{player}": schedule(player, c, steps * config.data.batch_size)
-            for player, c in players.items()
-        },
+        optimizers={player: optimizer(player, c, share[player]) for player, c in players.items()},
+        schedules=schedules,
         ema=ema if config.ema.half_life else None,
         dtype=jnp.float64 if config.precision == "float64" else jnp.float32,
-        mesh=make_mesh(choose_devices(config.devices, micro)),
+        mesh=make_mesh(_devices(config, micro)),
         steps=steps,
+        seeds=_seeds(config),
         batch=task.shapes(config, (rounds, config.train.accumulate, micro)),
         free_fields=FREE_FIELDS,
         growing_fields=("train.steps", "train.epochs") if lengthens else (),
     )
+
+
+def _seeds(config: ConfigDict) -> int:
+    """How many are trained side by side.
+
+    Raises:
+      UserError: where several shall start from another run's networks.
+    """
+    count = config.train.seeds if "seeds" in config.train else 1
+    if count > 1 and config.init.workdir:
+        raise UserError(
+            f"train.seeds={count} would all start from the networks of init.workdir="
+            f"{config.init.workdir}; add --config.train.seeds=1, and run one seed at a time"
+        )
+    return count
+
+
+def _devices(config: ConfigDict, micro: int) -> list[jax.Device]:
+    """The devices that share a batch; one for several seeds.
+
+    Raises:
+      UserError: where there can't be so many.
+    """
+    count = _seeds(config)
+    if count == 1:
+        return choose_devices(config.devices, micro)
+    if str(config.devices) not in ("auto", "1") or jax.process_count() > 1:
+        raise UserError(
+            f"train.seeds={count} train side by side on one device; set --config.devices=auto, or "
+            "train one seed on several by --config.train.seeds=1"
+        )
+    return choose_devices(1, micro)
 
 
 def open_data(config: ConfigDict, task: Task) -> Any:
@@ -160,7 +205,23 @@ def open_data(config: ConfigDict, task: Task) -> Any:
     data = choose("data.name", kind, task.datasets)(config.data)
     if kind not in task.datasets:
         _require_images(config, data)
+    if "classes" in config.data:
+        _settle_classes(config, len(data.classes))
     return data
+
+
+def _settle_classes(config: ConfigDict, there: int) -> None:
+    """Makes `data.classes` what the data have.
+
+    Raises:
+      UserError: where another number was given, or classes are asked of images without any.
+    """
+    if config.data.classes not in (0, there):
+        raise UserError(
+            f"data.classes={config.data.classes}, but data.name={config.data.name} has {there}; "
+            "leave it at 0"
+        )
+    config.data.classes = there
 
 
 def _require_images(config: ConfigDict, data: Any) -> None:
@@ -195,44 +256,6 @@ def unpaired(config: ConfigDict) -> Game:
     )
 
 
-def synthesis_game(config: ConfigDict) -> Game:
-    """Noise to image with the config's networks, loss and penalties.
-
-    Raises:
-      UserError: where a gradient penalty meets batch norm.
-    """
-    d, gp, types = config.model.discriminator, config.penalty.gp, _types(config)
-    generator = choose("model.generator.kind", config.model.generator.kind, SYNTHESIS_GENERATORS)
-    discriminator = choose("model.discriminator.kind", d.kind, SYNTHESIS_DISCRIMINATORS)
-    if gp.weight and d.norm == "batch":
-        raise UserError(
-            "penalty.gp needs the gradient of each image alone, and batch norm mixes them; set "
-            "--config.model.discriminator.norm=instance or none"
-        )
-    penalty = GradientPenalty(gp.weight, gp.target, gp.one_sided)
-    return synthesis(
-        {"generator": generator(config, types), "discriminator": discriminator(config, types)},
-        choose("loss.adversarial", config.loss.adversarial, ADVERSARIAL)(),
-        Latent(config.model.latent.size, config.model.latent.law),
-        rounds=config.train.critic_rounds,
-        gradient_penalty=penalty if gp.weight else None,
-        handed=config.train.handed,
-    )
-
-
-def dcgan_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
-    """DCGAN's generator of a config; `types` are its dtype fields."""
-    size, g = config.data.image_size, config.model.generator
-    dcgan.doublings(size)
-    return dcgan.Generator(size, config.data.channels, g.width, g.norm, **types)
-
-
-def dcgan_discriminator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
-    """DCGAN's discriminator of a config."""
-    d = config.model.discriminator
-    return dcgan.Discriminator(d.width, d.norm, **types)
-
-
 def total_steps(config: ConfigDict, larger_domain: int) -> int:
     """Steps of the whole run; a started epoch's last batch counts."""
     if config.train.steps:
@@ -247,21 +270,11 @@ def networks(config: ConfigDict) -> tuple[nn.Module, nn.Module]:
     Raises:
       UserError: where the images are too small or of a size that the generator can't take.
     """
-    types = _types(config)
+    given = types(config)
     g, d = config.model.generator, config.model.discriminator
     generator = choose("model.generator.kind", g.kind, GENERATOR_KINDS)
     discriminator = choose("model.discriminator.kind", d.kind, DISCRIMINATOR_KINDS)
-    return generator(config, types), discriminator(config, types)
-
-
-def _types(config: ConfigDict) -> dict[str, Any]:
-    compute = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
-    compute = compute[config.precision]
-    return {
-        "dtype": compute,
-        "param_dtype": jnp.float64 if compute == jnp.float64 else jnp.float32,
-        "path": config.model.convolution,
-    }
+    return generator(config, given), discriminator(config, given)
 
 
 def resnet_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
@@ -304,51 +317,50 @@ def pixel_discriminator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Modu
     return patchgan.PixelDiscriminator(width=d.width, norm=d.norm, **types)
 
 
-def schedule(player: str, c: ConfigDict, images: int) -> optimizers.Schedule:
-    """A player's learning rate over the run's images."""
+def player_schedules(
+    player: str, c: ConfigDict, images: int, batch_size: int, share: float = 1.0
+) -> dict[str, optimizers.Schedule]:
+    """A player's learning rate, and what else moves, over the run's images; times `share`."""
+    rate = c.learning_rate * share
     tables = {
-        "constant": lambda: optimizers.constant(c.learning_rate),
-        "linear": lambda: optimizers.linear_decay(c.learning_rate, images / 2, images),
-        "cosine": lambda: optimizers.cosine(c.learning_rate, images),
+        "constant": lambda: optimizers.constant(rate),
+        "linear": lambda: optimizers.linear_decay(rate, images / 2, images),
+        "to_zero": lambda: optimizers.linear_decay(rate, 0, images),
+        "cosine": lambda: optimizers.cosine(rate, images),
+        "exponential": lambda: optimizers.exponential(rate, c.decay, batch_size, c.lowest),
     }
-    return choose(f"optimizer.{player.removesuffix('s')}.schedule", c.schedule, tables)()
+    made = {
+        f"learning_rate/{player}": choose(
+            f"optimizer.{player.removesuffix('s')}.schedule", c.schedule, tables
+        )()
+    }
+    if c.name == "momentum":
+        moves = c.last_b1_images > 0
+        moving = optimizers.moving(c.b1, c.last_b1, c.last_b1_images) if moves else None
+        made[f"momentum/{player}"] = moving or optimizers.constant(c.b1)
+    return made
 
 
-def optimizer(player: str, c: ConfigDict) -> Optimizer:
-    """A player's optimizer."""
+def optimizer(player: str, c: ConfigDict, share: float = 1.0) -> Optimizer:
+    """A player's optimizer; betas to the power of `share`."""
     tables = {
-        "adam": lambda: optimizers.adam(player, c.b1, c.b2),
+        "adam": lambda: optimizers.adam(player, c.b1**share, c.b2**share),
         "sgd": lambda: optimizers.sgd(player, c.b1),
+        "momentum": lambda: optimizers.sgd_with_moving_momentum(player),
         "rmsprop": lambda: optimizers.rmsprop(player, c.b2),
     }
     return choose(f"optimizer.{player.removesuffix('s')}.name", c.name, tables)()
 
 
-def choose(field: str, name: str, table: Mapping[str, Any]) -> Any:
-    """`table[name]`; or, for a name like `module:function`, that function of the user's own.
+def _lazy_share(game: Game, player: str) -> float:
+    """Of a player's steps that come every n-th time besides its own: n / (n + 1).
 
-    Raises:
-      UserError: for an unknown name, with the nearest, or a module that can't be imported.
+    So much rate and betas are scaled, that n + 1 steps do what n did (Karras et al. 2020, app. B).
     """
-    if ":" in name:
-        module, _, function = name.partition(":")
-        try:
-            found = importlib.import_module(module)
-        except Exception as error:  # whatever the module raises
-            raise UserError(
-                f"{field}={name!r} can't be imported ({type(error).__name__}: {error}); it should "
-                "be MODULE:FUNCTION, with MODULE.py in the folder that the command is run from"
-            ) from None
-        if not callable(getattr(found, function, None)):
-            raise UserError(f"{field}={name!r}: {found.__name__} has no function {function!r}")
-        return getattr(found, function)
-    if name not in table:
-        raise UserError(f"{field}={name!r} is unknown: {nearest(name, list(table))}")
-    return table[name]
+    every = max((phase.every for phase in game.phases if phase.player == player), default=1)
+    return every / (every + 1) if every > 1 else 1.0
 
 
 GAMES = {"cyclegan": unpaired, "synthesis": synthesis_game}
-SYNTHESIS_GENERATORS = {"dcgan": dcgan_generator}
-SYNTHESIS_DISCRIMINATORS = {"dcgan": dcgan_discriminator}
 GENERATOR_KINDS = {"resnet": resnet_generator}
 DISCRIMINATOR_KINDS = {"patch": patch_discriminator, "pixel": pixel_discriminator}

@@ -84,6 +84,7 @@ def _devices(value) -> bool:
 
 
 RANGES = {
+    "task": _among("labelled", "points"),
     "precision": _among("float32", "bfloat16", "float64"),
     "devices": (_devices, "auto or a number of devices"),
     "awake": _among("auto", "on", "off"),
@@ -91,7 +92,12 @@ RANGES = {
     "train.steps": _at_least(0),
     "train.epochs": _between(0, 10**9),
     "train.accumulate": _at_least(1),
-    "train.first": _among("generators", "discriminators"),
+    "train.first": _among("generators", "discriminators", "generator", "discriminator"),
+    "train.seeds": _at_least(1),
+    "train.generator_multiple": _at_least(1),
+    "train.warmup.rounds": _at_least(0),
+    "train.warmup.steps": _at_least(0),
+    "train.warmup.every": _at_least(0),
     "train.critic_rounds": _at_least(1),
     "train.log_every": _at_least(1),
     "train.sample_every": _at_least(0),
@@ -115,8 +121,27 @@ RANGES = {
     "model.discriminator.norm": _among("instance", "batch", "none"),
     "model.latent.size": _at_least(1),
     "model.latent.law": _among("normal", "uniform"),
-    "penalty.gp.weight": _at_least(0),
+    "model.conditioning": _among("none", "concatenation", "projection", "auxiliary"),
+    "model.generator.activation": _among("leaky_relu", "relu"),
+    "model.generator.output": _among("tanh", "sigmoid", "linear"),
+    "model.discriminator.pool": _among("mean", "sum"),
+    "model.discriminator.maxout": _at_least(0),
+    "model.discriminator.dropout": _between(0, 1),
+    "model.discriminator.input_dropout": _between(0, 1),
+    "loss.smoothing": _between(0, 1),
+    **{
+        f"loss.{group}.{player}": _at_least(0)
+        for group in ("weight", "classes")
+        for player in ("discriminator", "generator")
+    },
+    **{f"penalty.{name}.weight": _at_least(0) for name in ("gp", "r1", "r2", "dragan")},
+    **{f"penalty.{name}.every": _at_least(1) for name in ("gp", "r1", "r2", "dragan")},
     "penalty.gp.target": _at_least(0),
+    "penalty.dragan.target": _at_least(0),
+    "penalty.clip.limit": _at_least(0),
+    "augment.noise.deviation": _at_least(0),
+    "augment.noise.images": _at_least(0),
+    "data.classes": _at_least(0),
     "loss.cycle": _at_least(0),
     "loss.identity": _at_least(0),
     "pool.size": _at_least(0),
@@ -129,6 +154,10 @@ RANGES = {
             "learning_rate": _at_least(0),
             "b1": _between(0, 1),
             "b2": _between(0, 1),
+            "decay": _at_least(1),
+            "lowest": _at_least(0),
+            "last_b1": _between(0, 1),
+            "last_b1_images": _at_least(0),
         }.items()
     },
     "init.step": (lambda value: value == "latest" or value.isdigit(), "latest or a step's number"),

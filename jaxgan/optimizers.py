@@ -4,6 +4,7 @@ Schedules are functions of the images seen, never of an optimizer's own count: `
 them and hands their values to the optimizer, which is built anew around them inside `jit`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import jax
@@ -42,6 +43,26 @@ def cosine(value: float, end: float, final: float = 0.0) -> Schedule:
     return schedule
 
 
+def exponential(value: float, factor: float, batch_size: int, lowest: float) -> Schedule:
+    """`value` over `factor` to the number of batches, but not below `lowest` (Goodfellow 2014)."""
+
+    def schedule(images):
+        batches = images.astype(jnp.result_type(float)) / batch_size
+        return jnp.maximum(value * jnp.exp(-math.log(factor) * batches), lowest)
+
+    return schedule
+
+
+def moving(first: float, last: float, end: float) -> Schedule:
+    """From `first` in a straight line to `last` at `end` images, and there from then on."""
+
+    def schedule(images):
+        t = jnp.clip(images.astype(jnp.result_type(float)) / end, 0.0, 1.0)
+        return first + (last - first) * t
+
+    return schedule
+
+
 def adam(player: str, b1: float, b2: float, eps: float = 1e-8):
     """Adam (Kingma & Ba 2015) for one player; its rate is the schedule `learning_rate/PLAYER`."""
 
@@ -58,6 +79,23 @@ def sgd(player: str, momentum: float = 0.0):
 
     def build(schedules: Mapping[str, jax.Array]) -> optax.GradientTransformation:
         trace = optax.trace(momentum) if momentum else optax.identity()
+        return optax.chain(trace, _descend(schedules[f"learning_rate/{player}"]))
+
+    return build
+
+
+def sgd_with_moving_momentum(player: str):
+    """`sgd` whose momentum is a schedule, too: `momentum/{player}`."""
+
+    def build(schedules: Mapping[str, jax.Array]) -> optax.GradientTransformation:
+        momentum = schedules[f"momentum/{player}"]
+
+        def update(updates, state, params=None):
+            del params
+            trace = jax.tree.map(lambda u, t: u + momentum.astype(u.dtype) * t, updates, state)
+            return trace, trace
+
+        trace = optax.GradientTransformation(lambda p: jax.tree.map(jnp.zeros_like, p), update)
         return optax.chain(trace, _descend(schedules[f"learning_rate/{player}"]))
 
     return build

@@ -95,12 +95,15 @@ def local_copy(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
-def compile_update(update: Any, mesh: Mesh) -> Any:
-    """`jit` with the state donated and replicated, the batch sliced, constants replicated."""
+def compile_update(update: Any, mesh: Mesh, more: int = 0) -> Any:
+    """`jit` with the state donated and replicated, the batch sliced, constants replicated.
+
+    So are `more` arguments behind them.
+    """
     everywhere = replicated(mesh)
     return jax.jit(
         update,
         donate_argnums=0,
-        in_shardings=(everywhere, batched(mesh), everywhere),
+        in_shardings=(everywhere, batched(mesh), everywhere, *(everywhere,) * more),
         out_shardings=everywhere,
     )

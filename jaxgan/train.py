@@ -11,7 +11,7 @@ import numpy as np
 from clu.parameter_overview import get_parameter_overview
 from ml_collections import ConfigDict
 
-from jaxgan import STARTED, checkpoint, initial, pictures, processes
+from jaxgan import STARTED, checkpoint, initial, pictures, processes, seeds
 from jaxgan.data import pipeline
 from jaxgan.errors import NonFinite
 from jaxgan.experiment import Experiment
@@ -19,6 +19,7 @@ from jaxgan.files import write_atomically
 from jaxgan.interrupts import Interrupts
 from jaxgan.logs import Logs
 from jaxgan.page import page
+from jaxgan.plots import panels
 from jaxgan.processes import CommonEnd
 from jaxgan.sharding import compile_update, local_copy, put_batch
 from jaxgan.state import TrainState, reset_metrics
@@ -58,7 +59,7 @@ def train(
     start = checkpoints.latest() or 0
     leading = jax.tree.leaves(experiment.batch)[0].shape[:2]
     place = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-    batches = experiment.task.stream(config, data, leading, **place)
+    batches = _stream(config, experiment, data, leading, place)
     logs = Logs(
         folder,
         total_steps=experiment.steps,
@@ -80,19 +81,18 @@ def train(
             if jax.process_index() == 0:
                 table = get_parameter_overview(state.params, include_stats=False)
                 write_atomically(folder / "networks.txt", f"{table}\n".encode())
-        update = compile_update(experiment.update(), experiment.mesh)
-        update = update.lower(state, experiment.batch, None).compile()
+        update, step_of = _compiled(experiment, state)
         logs.say(_announcement(config, experiment, state, update, began))
 
         bench = _Bench(config, experiment, data, folder, logs)
+        lost: set[int] = set()
         clock = _Clock(batches)
         end = CommonEnd(interrupts, experiment.mesh)
         done = state.step + 0
         processes.together(lambda: None)  # nobody may end alone once somebody trains
         interrupts.hold()
         for step in range(start + 1, experiment.steps + 1):
-            batch = put_batch(next(batches), experiment.mesh)
-            state = update(state, batch, None)
+            state = step_of(state, step - 1, batches)
             # At most two steps are under way, so that waiting for data is seen as such.
             before, done = done, state.step + 0
             signal = end.signal()
@@ -110,13 +110,16 @@ def train(
                 continue
             jax.block_until_ready(state)
             clock.pause()
-            _require_finite(state, experiment, checkpoints)
+            _require_finite(state, experiment, checkpoints, config.seed, lost, logs)
             if "log" in due:
-                logs.metrics(step, _line(state, experiment) | clock.read(config.data.batch_size))
+                line = _line(state, experiment, config.seed)
+                logs.metrics(step, line | clock.read(experiment.seeds * config.data.batch_size))
                 state = reset_metrics(state)
             if "sample" in due:
                 bench.sample(state, step)
             scores = bench.evaluate(state, step) if "evaluate" in due else None
+            if step == experiment.steps and experiment.seeds > 1:  # first: a saved end is the end
+                seeds.split(folder, record, state, step, batches.get_state())
             if signal or "checkpoint" in due:
                 checkpoints.save(step, state, batches.get_state(), record, scores)
             checkpoints.poll()
@@ -132,6 +135,31 @@ def train(
     return 0
 
 
+def _compiled(experiment: Experiment, state: TrainState):
+    """The compiled update, and (state, step from 0, batches) -> the state after that step."""
+    mesh, extra = experiment.mesh, experiment.game.extra
+    more = () if extra is None else (np.int32(0),)
+    update = compile_update(experiment.update(), mesh, len(more))
+    update = update.lower(state, experiment.whole_batch(), None, *more).compile()
+    if extra is None:
+        return update, lambda state, step, batches: update(
+            state, put_batch(next(batches), mesh), None
+        )
+    rounds = compile_update(experiment.rounds(), mesh, 1)
+    rounds = rounds.lower(state, experiment.whole_batch(), None, *more).compile()
+    length = next(p.repeats for p in experiment.game.phases if p.name == extra.phase)
+
+    def step_of(state, step, batches):
+        count = extra.batches(step)
+        for i in range(count):
+            batch = put_batch(next(batches), mesh)
+            state = rounds(state, batch, None, np.int32(i * length))
+        batch = put_batch(next(batches), mesh)
+        return update(state, batch, None, np.int32(count * length))
+
+    return update, step_of
+
+
 def _due(config: ConfigDict, step: int, last: int) -> set[str]:
     """What is to be done after a step; after the last one, all of it."""
     every = {
@@ -143,31 +171,80 @@ def _due(config: ConfigDict, step: int, last: int) -> set[str]:
     return {name for name, n in every.items() if step == last or (n and step % n == 0)}
 
 
-def _line(state: TrainState, experiment: Experiment) -> dict[str, float]:
-    """The metrics since the last line, as means, and the schedules now."""
+def _stream(config: ConfigDict, experiment: Experiment, data: Any, leading, place):
+    """The run's batches; of several seeds, each seed's own."""
+    if experiment.seeds == 1:
+        return experiment.task.stream(config, data, leading, **place)
+    configs = [_seeded(config, i) for i in range(experiment.seeds)]
+    return seeds.Streams([experiment.task.stream(c, data, leading, **place) for c in configs])
+
+
+def _seeded(config: ConfigDict, i: int) -> ConfigDict:
+    """The config of the group's i-th seed by itself."""
+    alone = config.copy_and_resolve_references()
+    alone.seed = config.seed + i
+    alone.train.seeds = 1
+    return alone
+
+
+def _line(state: TrainState, experiment: Experiment, first_seed: int) -> dict[str, float]:
+    """The metrics since the last line, as means, and the schedules now.
+
+    Of several seeds: the mean over those that have met no NaN, and each one's as `seedN/name`.
+
+    Args:
+      first_seed: of the group.
+    """
     sums = jax.device_get(state.metrics)
-    means = {name: float(total / max(count, 1)) for name, (total, count) in sums.items()}
+    if experiment.seeds == 1:
+        means = {name: float(total / max(count, 1)) for name, (total, count) in sums.items()}
+    else:
+        going, means = seeds.good(state), {}
+        each = {name: total / np.maximum(count, 1) for name, (total, count) in sums.items()}
+        for name, values in each.items():
+            means[name] = float(np.mean(values[going]))
+            means |= {f"seed{first_seed + i}/{name}": float(values[i]) for i in going}
     now = {name: float(f(state.images)) for name, f in experiment.schedules.items()}
     return {"images": int(state.images), **means, **now}
 
 
 def _require_finite(
-    state: TrainState, experiment: Experiment, checkpoints: checkpoint.Checkpoints
+    state: TrainState,
+    experiment: Experiment,
+    checkpoints: checkpoint.Checkpoints,
+    first_seed: int,
+    lost: set[int],
+    logs: Logs,
 ) -> None:
-    """Stops a run whose networks are lost.
+    """Stops a run whose networks are lost; of several seeds, when the last one is.
+
+    Args:
+      first_seed: of the group.
+      lost: places of seeds that have been told about; grows.
 
     Raises:
       NonFinite: naming the first bad step and its phase.
     """
-    step, phase = (int(x) for x in jax.device_get(state.first_bad))
-    if step < 0:
+    bad = np.asarray(jax.device_get(state.first_bad)).reshape(-1, 2)
+    going = np.any(bad[:, 0] < 0)
+    if experiment.seeds > 1:
+        for i in sorted(set(np.flatnonzero(bad[:, 0] >= 0).tolist()) - lost):
+            name = experiment.game.phases[bad[i, 1]].name
+            logs.say(
+                f"seed {first_seed + i} stopped at step {bad[i, 0] + 1}: {name!r} met a NaN or an "
+                "infinite number" + ("; the others go on" if going else "")
+            )
+            lost.add(i)
+    if going:
         return
+    step, phase = (int(x) for x in bad[np.argmax(bad[:, 0])])
     name = experiment.game.phases[phase].name
     checkpoints.wait()
     good = checkpoints.latest()
     kept = "no checkpoint was saved yet" if good is None else f"checkpoint {good} is good and stays"
+    last = " of the last seed" if experiment.seeds > 1 else ""
     raise NonFinite(
-        f"a loss, a gradient or a weight of {name!r} was NaN or infinite at step {step + 1}; "
+        f"a loss, a gradient or a weight of {name!r} was NaN or infinite at step {step + 1}{last}; "
         f"{kept}. The same command would meet it again: a lower "
         "--config.optimizer.*.learning_rate, --config.precision=float32 or another "
         "--config.loss.adversarial usually helps."
@@ -180,8 +257,9 @@ def _announcement(config: ConfigDict, experiment: Experiment, state, update, beg
         name: sum(x.size for x in jax.tree.leaves(params)) for name, params in state.params.items()
     }
     parts = [
-        f"{experiment.steps} step{'s' * (experiment.steps != 1)} of {config.data.batch_size} x "
-        f"{config.data.image_size} px",
+        f"{experiment.steps} step{'s' * (experiment.steps != 1)} of "
+        + experiment.task.shown(config)
+        + (f" for {experiment.seeds} seeds" if experiment.seeds > 1 else ""),
         f"{sum(weights.values()) / 1e6:.1f} M weights in {len(weights)} nets",
         _shared_by(config, experiment),
         f"a checkpoint weighs {checkpoint.readable(checkpoint.size_on_disk(state))}",
@@ -238,31 +316,60 @@ class _Clock:
 
 
 class _Bench:
-    """The test set, and what becomes of it."""
+    """The test set, and what becomes of it; of several seeds, one after another."""
 
     def __init__(self, config, experiment: Experiment, data: Any, folder: Path, logs: Logs):
         self._config, self._experiment = config, experiment
         self._folder, self._logs = folder, logs
-        self._bench = experiment.task.bench(config, data, experiment.game)
+        make = experiment.task.bench
+        if experiment.seeds == 1:
+            self._benches = [make(config, data, experiment.game)]
+        else:
+            alone = [_seeded(config, i) for i in range(experiment.seeds)]
+            self._benches = [make(c, data, experiment.game) for c in alone]
 
     def sample(self, state: TrainState, step: int) -> None:
         """samples/step_N.png: what the weights make, always of the same input."""
-        weights = local_copy(self._experiment.weights(state))
-        rows, labels, groups = self._bench.grid(weights)
-        grid = pictures.grid(rows, labels, f"step {step}", groups)
-        self._logs.images(step, "samples", grid)
+        weights = self._weights(state)
+        parts = {i: self._benches[i].grid(weights[i]) for i in weights}
+        if self._experiment.seeds == 1:
+            rows, labels, groups = parts[0]
+            self._logs.images(step, "samples", pictures.grid(rows, labels, f"step {step}", groups))
+            return
+        shown = [
+            (f"seed {self._config.seed + i}", pictures.grid(rows, labels, None, groups))
+            for i, (rows, labels, groups) in parts.items()
+        ]
+        self._logs.images(step, "samples", panels(shown))
 
     def evaluate(self, state: TrainState, step: int) -> dict[str, float]:
         """The whole test set: scores.jsonl and test/index.html."""
-        weights = local_copy(self._experiment.weights(state))
-        scores, sections = self._bench.evaluate(weights)
+        weights = self._weights(state)
+        alone = self._experiment.seeds == 1
+        each, sections = {}, []
+        for i in weights:
+            seed = self._config.seed + i
+            each[seed], made = self._benches[i].evaluate(weights[i])
+            of = "" if alone else f"seed {seed}: "
+            sections += [section._replace(title=of + section.title) for section in made]
+        scores = each[self._config.seed] if alone else seeds.scores(each)
         self._logs.scores(step, scores)
         facts = {"step": step, **scores, "config": self._config.to_dict()}
         if jax.process_index() == 0:
             page(self._folder / "test" / "index.html", self._folder.name, sections, facts)
-        for line in self._bench.summary(scores):
-            self._logs.say(f"step {step}: {line}")
+        for i in weights:
+            seed = self._config.seed + i
+            of = "" if alone else f"seed {seed}: "
+            for line in self._benches[i].summary(each[seed]):
+                self._logs.say(f"step {step}: {of}{line}")
         return scores
+
+    def _weights(self, state: TrainState) -> dict[int, Any]:
+        """Place in the group -> net -> variables, of the seeds that have met no NaN."""
+        state = local_copy(state)
+        if self._experiment.seeds == 1:
+            return {0: self._experiment.weights(state)}
+        return {i: self._experiment.weights(seeds.one(state, i)) for i in seeds.good(state)}
 
     def summary(self) -> list[str]:
         """What to read at the end of a run."""

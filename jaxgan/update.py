@@ -95,9 +95,10 @@ def make_update(
       dtype: the type of decoded images.
 
     Returns:
-      A pure function `(state, batch, constants) -> state`. Every array of `batch` is laid out
-      [repeats, accumulate, micro-batch, ...]: a repeated phase plays round r on `batch[r]`, one
-      that isn't repeated sees the last round's; gradients are averaged over the second axis.
+      A pure function `(state, batch, constants, first_round=0) -> state`. Every array of `batch` is
+      laid out [repeats, accumulate, micro-batch, ...]: a repeated phase plays round r on
+      `batch[r]`, one that isn't repeated sees the last round's; gradients are averaged over the
+      second axis. `first_round` counts the rounds of `game.extra` that the step has had already.
     """
     if len({phase.name for phase in game.phases}) < len(game.phases):
         raise ValueError("two phases of one name would draw the same numbers")
@@ -106,16 +107,17 @@ def make_update(
         if phase.player not in game.players or foreign:
             raise ValueError(f"phase {phase.name!r} names an unknown player or net")
 
-    def update(state: TrainState, batch: Batch, constants: Any = None) -> TrainState:
+    def update(
+        state: TrainState, batch: Batch, constants: Any = None, first_round: Any = 0
+    ) -> TrainState:
         batch = decode(batch, dtype)
         leaf = jax.tree.leaves(batch)[0]
         batch_size = leaf.shape[1] * leaf.shape[2]
-        now = {name: f(state.images) for name, f in schedules.items()}
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-        context = Context(key, state.step, state.images, now, constants)
+        context, now = _context(schedules, state, constants)
         handoff: dict[str, Any] = {}
         for index, phase in enumerate(game.phases):
-            play = _player(game, phase, index, optimizers[phase.player](now))
+            extra = first_round if game.extra and game.extra.phase == phase.name else 0
+            play = _player(game, phase, index, optimizers[phase.player](now), extra)
             if phase.every == 1:
                 state, handoff, metrics = play(state, batch, handoff, context)
             else:
@@ -127,6 +129,40 @@ def make_update(
         return state
 
     return update
+
+
+def make_rounds(
+    game: Game,
+    optimizers: Mapping[str, Optimizer],
+    schedules: Schedules,
+    dtype: Any = jnp.float32,
+) -> Callable[[TrainState, Batch, Any, Any], TrainState]:
+    """One batch of the rounds that `game.extra` adds to a step.
+
+    Returns:
+      A pure function `(state, batch, constants, first_round) -> state` that plays nothing but the
+      extra phase, counts no step and no images, and draws what the step's rounds from `first_round`
+      on draw: so that rounds cut into batches are the rounds of one large batch.
+    """
+    index = [phase.name for phase in game.phases].index(game.extra.phase)
+    phase = game.phases[index]
+
+    def rounds(
+        state: TrainState, batch: Batch, constants: Any, first_round: jax.Array
+    ) -> TrainState:
+        context, now = _context(schedules, state, constants)
+        play = _player(game, phase, index, optimizers[phase.player](now), first_round)
+        state, _, metrics = play(state, decode(batch, dtype), {}, context)
+        return state.replace(metrics=state.metrics | _added(state.metrics, metrics))
+
+    return rounds
+
+
+def _context(schedules: Schedules, state: TrainState, constants: Any):
+    """The step's context, and what its schedules are now."""
+    now = {name: f(state.images) for name, f in schedules.items()}
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+    return Context(key, state.step, state.images, now, constants), now
 
 
 def _hash(name: str) -> int:
@@ -142,7 +178,13 @@ def _added(running, new):
     }
 
 
-def _player(game: Game, phase: Phase, index: int, optimizer: optax.GradientTransformation):
+def _player(
+    game: Game,
+    phase: Phase,
+    index: int,
+    optimizer: optax.GradientTransformation,
+    first_round: Any = 0,
+):
     """`(state, batch, handoff, context) -> (state, handoff, metrics)` for one phase."""
     owned = game.players[phase.player]
 
@@ -225,7 +267,7 @@ def _player(game: Game, phase: Phase, index: int, optimizer: optax.GradientTrans
         context = context._replace(key=jax.random.fold_in(context.key, _hash(phase.name)))
         if phase.repeats == 1:
             last = jax.tree.map(lambda x: x[-1], batch)
-            key = jax.random.fold_in(context.key, 0)
+            key = jax.random.fold_in(context.key, first_round)
             state, given, metrics = one_round(state, last, handoff, context._replace(key=key))
             return state, handoff | given, {n: (m, jnp.int32(1)) for n, m in metrics.items()}
 
@@ -235,7 +277,7 @@ def _player(game: Game, phase: Phase, index: int, optimizer: optax.GradientTrans
             state, given, metrics = one_round(state, batch, handoff, now)
             return state, (given, metrics)
 
-        rounds = jnp.arange(phase.repeats)
+        rounds = first_round + jnp.arange(phase.repeats)
         state, (given, metrics) = jax.lax.scan(body, state, (rounds, batch))
         given = jax.tree.map(lambda x: x[-1], given)
         totals = {n: (jnp.sum(m), jnp.int32(phase.repeats)) for n, m in metrics.items()}

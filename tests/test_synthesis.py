@@ -8,8 +8,9 @@ import tiny
 from flax import linen as nn
 
 from jaxgan.errors import UserError
-from jaxgan.games.synthesis import GradientPenalty, Latent, synthesis
+from jaxgan.games.synthesis import Latent, synthesis
 from jaxgan.losses.adversarial import bce, relativistic, wasserstein
+from jaxgan.losses.penalties import gp
 from jaxgan.models import dcgan
 from jaxgan.models.initializers import normal
 from jaxgan.models.layers import BatchNorm
@@ -104,7 +105,7 @@ def test_every_round_has_a_batch_of_its_own(x64):
 def test_the_penalty_joins_the_loss(x64):
     data = batch(latent=True)
     weight = 2.0
-    before, after = played(data, gradient_penalty=GradientPenalty(weight))
+    before, after = played(data, penalties=[gp(weight)])
     plain = played(data)[1]
     d = weights(before)["discriminator"][0]
     length = np.sqrt(np.sum(d**2))

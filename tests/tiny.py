@@ -113,7 +113,7 @@ def experiment(*overrides: str, presets: str = "smoke") -> Experiment:
 def compiled(experiment: Experiment):
     """Its update."""
     update = compile_update(experiment.update(), experiment.mesh)
-    lowered = update.lower(experiment.template(), experiment.batch, None)
+    lowered = update.lower(experiment.template(), experiment.whole_batch(), None)
     return lowered.compile(compiler_options=QUICKLY)
 
 
@@ -121,7 +121,7 @@ def train(experiment: Experiment, update, steps: int = 3, seed: int = 0) -> list
     """The states after each step on random images, on the host, metrics reset at each."""
     state, states = experiment.init(seed), []
     for step in range(steps):
-        batch = like(step, experiment.batch)
+        batch = like(step, experiment.whole_batch())
         state = update(state, put_batch(batch, experiment.mesh), None)
         states.append(jax.device_get(state))
         state = reset_metrics(state)

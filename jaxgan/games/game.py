@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import linen as nn
 
+from jaxgan.games.latent import Latent
 from jaxgan.state import Variables
 
 Batch = dict[str, jax.Array]
@@ -81,6 +82,20 @@ class Phase(NamedTuple):
     project: Callable[[Any], Any] | None = None
 
 
+class Extra(NamedTuple):
+    """Rounds that a phase plays besides its own at some steps (WGAN's warm-up).
+
+    They stream in, a batch of the usual size at a time, before the step's own.
+
+    Attributes:
+      phase: which one.
+      batches: step, counted from 0 -> how many more batches of the phase's rounds.
+    """
+
+    phase: str
+    batches: Callable[[int], int]
+
+
 class Game(NamedTuple):
     """A GAN, whole.
 
@@ -93,6 +108,10 @@ class Game(NamedTuple):
       sample: (name -> variables, batch) -> name -> images, what the game is played for.
       task: what it is played on: a name of `tasks.TASKS`.
       noise: (key, count, dtype) -> what `sample` takes besides data, where it takes any.
+      classes: how many `sample` can be asked for by `label`, int32; 0: it takes none.
+      extra: more rounds at some steps.
+      latent: the law of the noise, where that is a `latent` alone: such noise can be truncated and
+        interpolated.
     """
 
     nets: dict[str, nn.Module]
@@ -102,3 +121,6 @@ class Game(NamedTuple):
     sample: Callable[[dict[str, Variables], Batch], dict[str, jax.Array]]
     task: str = "unpaired"
     noise: Callable[[jax.Array, int, Any], Batch] | None = None
+    classes: int = 0
+    extra: Extra | None = None
+    latent: Latent | None = None

@@ -41,25 +41,31 @@ def lsgan(fake_label: float = 0.0, real_label: float = 1.0, wanted: float = 1.0)
     return AdversarialLoss(discriminator, lambda real, fake: jnp.mean((fake - wanted) ** 2))
 
 
-def bce():
+def bce(smoothing: float = 0.0):
     """Binary cross-entropy on logits, the generator's in the non-saturating form (Goodfellow 2014).
 
     D: mean softplus(-D(x)) + mean softplus(D(G(z)));  G: mean softplus(-D(G(z))).
+
+    Args:
+      smoothing: one-sided label smoothing (Salimans et al. 2016, section 3.4): the label of real
+        images is 1 - smoothing, which adds smoothing * mean D(x) to D's loss.
     """
 
     def discriminator(real, fake):
-        return jnp.mean(softplus(-real)) + jnp.mean(softplus(fake))
+        loss = jnp.mean(softplus(-real)) + jnp.mean(softplus(fake))
+        return loss + smoothing * jnp.mean(real) if smoothing else loss
 
     return AdversarialLoss(discriminator, lambda real, fake: jnp.mean(softplus(-fake)))
 
 
-def saturating():
+def saturating(smoothing: float = 0.0):
     """One value that D raises and G lowers (Goodfellow 2014, eq. 1).
 
     D: as `bce`;  G: mean log(1 - sigmoid(D(G(z)))) = -mean softplus(D(G(z))). Its slope vanishes
     where D is sure, which is why `bce` is what is used.
     """
-    return AdversarialLoss(bce().discriminator, lambda real, fake: -jnp.mean(softplus(fake)))
+    discriminator = bce(smoothing).discriminator
+    return AdversarialLoss(discriminator, lambda real, fake: -jnp.mean(softplus(fake)))
 
 
 def hinge():
@@ -118,3 +124,12 @@ def relativistic_average():
         return jnp.mean(softplus(r)) + jnp.mean(softplus(-f))
 
     return AdversarialLoss(discriminator, generator, relativistic=True)
+
+
+def weighted(loss: AdversarialLoss, discriminator: float, generator: float) -> AdversarialLoss:
+    """`loss` times a number for each player, such as the halves of Mao et al. 2017, eq. 2."""
+    return AdversarialLoss(
+        lambda real, fake: discriminator * loss.discriminator(real, fake),
+        lambda real, fake: generator * loss.generator(real, fake),
+        loss.relativistic,
+    )

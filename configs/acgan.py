@@ -1,0 +1,40 @@
+"""ACGAN: a discriminator that also says which class it sees.
+
+Paper: Odena, Olah, Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs", ICML 2017,
+arXiv:1610.09585.
+
+    python -m jaxgan.main --config=configs/acgan.py
+
+draws the built-in glyphs by class (nothing to download). Both players are rewarded for classes
+that can be told: `loss.classes.discriminator` and `loss.classes.generator` weigh that against
+`loss.adversarial`. The discriminator learns classes from real and fake images, as in the paper;
+`--config.loss.classes.fake=false` from real ones alone.
+
+Presets (`:a,b` combines them): `smoke` takes seconds; `mnist`, `cifar10` and `folder` (a sub-folder
+for each class) train on images at --config.data.path.
+"""
+
+from ml_collections import ConfigDict
+
+from jaxgan import defaults
+from jaxgan.commandline import select_presets
+
+
+def get_config(presets: str = "") -> ConfigDict:
+    """The default run on the built-in glyphs, changed by the presets in order."""
+    c = defaults.synthesis()
+    c.model.conditioning = "auxiliary"
+    c.loss.adversarial = "bce"
+    c.loss.classes.discriminator = 1.0
+    c.loss.classes.generator = 1.0
+    c.loss.classes.fake = True
+    defaults.adam(c, 2e-4, 0.5, 0.999)
+    return select_presets(presets, PRESETS, c)
+
+
+PRESETS = {
+    "smoke": defaults.smoke,
+    "mnist": defaults.mnist,
+    "cifar10": defaults.cifar10,
+    "folder": defaults.folder,
+}

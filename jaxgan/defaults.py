@@ -1,0 +1,164 @@
+"""The fields that all configs of noise-to-image systems share, at their neutral values.
+
+A config takes them and states what its paper says: what it doesn't mention is as here. Every
+field can be given to every one of them (`--config=configs/dcgan.py --help` lists them all).
+"""
+
+from ml_collections import ConfigDict
+
+
+def synthesis() -> ConfigDict:
+    """A plain GAN of convolutions on the built-in glyphs."""
+    c = ConfigDict()
+    c.game = "synthesis"
+    c.task = "labelled"  # images; or points
+    c.seed = 0
+    c.precision = "float32"  # or bfloat16, float64
+    c.deterministic = False  # on a GPU: the same bits every time, at some cost
+    c.devices = "auto"  # or a number
+    c.awake = "auto"  # or on, off: idle cores of a CPU spin between operations
+
+    c.train = ConfigDict()
+    c.train.steps = 1000  # of the generator; either steps or epochs, the other is 0
+    c.train.epochs = 0.0
+    c.train.seeds = 1  # so many runs side by side: seed, seed + 1, ...
+    c.train.accumulate = 1
+    c.train.critic_rounds = 1  # of the discriminator, for one of the generator
+    c.train.warmup = ConfigDict()
+    c.train.warmup.rounds = 0  # rounds instead of critic_rounds ...
+    c.train.warmup.steps = 0  # ... in so many first steps,
+    c.train.warmup.every = 0  # ... and in every n-th; 0: in no other
+    c.train.first = "discriminator"  # or generator
+    c.train.handed = False  # both players play with the same fakes
+    c.train.generator_multiple = 1  # the generator's batch, in batches of the discriminator
+    c.train.log_every = 100
+    c.train.sample_every = 1000
+
+    c.data = ConfigDict()
+    c.data.name = "glyphs"  # mnist, fashion_mnist, cifar10, cifar100, stl10, folder, arrays, tfds:
+    c.data.path = ""
+    c.data.image_key = "image"  # the features of a tfds set
+    c.data.label_key = "label"
+    c.data.classes = 0  # 0: as many as the data have
+    c.data.batch_size = 64
+    c.data.image_size = 16
+    c.data.load_size = 0  # 0: image_size
+    c.data.flip = False
+    c.data.channels = 3  # or 1 (grey)
+    c.data.dtype = "uint8"
+    c.data.low = -1.0
+    c.data.high = 1.0
+    c.data.count = 20000  # glyphs to train on
+    c.data.world = 0  # the glyphs' own seed: another world has other glyphs
+
+    c.model = ConfigDict()
+    c.model.convolution = "auto"  # or canonical, xla
+    c.model.conditioning = "none"  # or concatenation, projection, auxiliary
+    c.model.latent = ConfigDict({"size": 100, "law": "normal"})  # or uniform
+    g = c.model.generator = ConfigDict()
+    g.kind = "dcgan"  # or resnet, mlp, cgan_mlp
+    g.width = 64
+    g.norm = "batch"
+    g.widths = "256,512,1024"  # of an mlp's layers
+    g.activation = "leaky_relu"  # of an mlp; or relu
+    g.output = "tanh"  # of an mlp; or sigmoid, linear
+    g.init_range = 0.0  # of an mlp's uniform initial weights; 0: Glorot's
+    g.dropout = 0.0  # of a cgan_mlp
+    d = c.model.discriminator = ConfigDict()
+    d.kind = "dcgan"  # or resnet, mlp, cgan_mlp
+    d.width = 64
+    d.norm = "batch"
+    d.pool = "mean"  # of a resnet's last features; or sum
+    d.spectral = False  # spectral normalisation
+    d.widths = "512,256"  # of an mlp's layers
+    d.maxout = 0  # pieces of an mlp's units; 0: leaky ReLU
+    d.dropout = 0.0  # of an mlp's layers
+    d.input_dropout = 0.0
+    d.init_range = 0.0
+
+    c.loss = ConfigDict()
+    c.loss.adversarial = "bce"  # or saturating, lsgan, hinge, wasserstein, relativistic[_average]
+    c.loss.smoothing = 0.0  # of the real images' label, in bce and saturating
+    c.loss.labels = ConfigDict({"fake": 0.0, "real": 1.0, "wanted": 1.0})  # lsgan's a, b, c
+    c.loss.weight = ConfigDict({"discriminator": 1.0, "generator": 1.0})
+    c.loss.classes = ConfigDict()  # of an auxiliary classifier
+    c.loss.classes.discriminator = 1.0
+    c.loss.classes.generator = 1.0
+    c.loss.classes.fake = True  # whether it learns from fake images, too
+
+    c.penalty = ConfigDict()
+    c.penalty.gp = ConfigDict({"weight": 0.0, "every": 1, "target": 1.0, "one_sided": False})
+    c.penalty.r1 = ConfigDict({"weight": 0.0, "every": 1})
+    c.penalty.r2 = ConfigDict({"weight": 0.0, "every": 1})
+    c.penalty.dragan = ConfigDict({"weight": 0.0, "every": 1, "target": 1.0})
+    c.penalty.clip = ConfigDict({"limit": 0.0})
+
+    c.augment = ConfigDict()
+    c.augment.noise = ConfigDict()  # on the discriminator's inputs
+    c.augment.noise.deviation = 0.0
+    c.augment.noise.images = 0.0  # falls to 0 over so many; 0: stays
+
+    c.ema = ConfigDict({"half_life": 0.0, "ramp": 0.0})  # in images; 0: off
+
+    c.optimizer = ConfigDict()
+    for player in ("generator", "discriminator"):
+        o = c.optimizer[player] = ConfigDict()
+        o.name = "adam"  # or sgd (b1 is its momentum), rmsprop (b2 is its decay)
+        o.learning_rate = 2e-4
+        o.b1 = 0.5
+        o.b2 = 0.999
+        o.schedule = (
+            "constant"  # or linear (flat for half of the run), to_zero, cosine, exponential
+        )
+        o.decay = 1.0  # exponential: the rate is divided by it at every step
+        o.lowest = 0.0  # exponential: the rate stays above
+        o.last_b1 = 0.0  # sgd: the momentum moves there
+        o.last_b1_images = 0.0  # ... over so many images; 0: it stays
+
+    c.checkpoint = ConfigDict({"every": 1000, "keep": 2, "best": ""})
+    c.evaluate = ConfigDict({"every": 1000, "num": 1000})
+    c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "generator,discriminator"})
+    return c
+
+
+def adam(config: ConfigDict, rate: float, b1: float, b2: float) -> None:
+    """Adam with the same settings for both players."""
+    for player in ("generator", "discriminator"):
+        config.optimizer[player].update({"learning_rate": rate, "b1": b1, "b2": b2})
+
+
+def smoke(config: ConfigDict) -> None:
+    """The preset of all: a few steps of tiny networks on tiny images, seconds."""
+    config.train.steps = 4
+    config.train.epochs = 0.0
+    config.train.log_every = 2
+    config.train.sample_every = 4
+    config.data.batch_size = 8
+    config.data.image_size = 16
+    config.data.count = 40
+    config.model.latent.size = 8
+    for net in (config.model.generator, config.model.discriminator):
+        net.width = 4
+        net.widths = "16,16"
+    config.checkpoint.every = 2
+    config.evaluate.every = 4
+    config.evaluate.num = 16
+
+
+def mnist(config: ConfigDict) -> None:
+    """The preset of most: MNIST at `data.path` (its four files, or mnist.npz), 32 px, grey."""
+    config.data.name = "mnist"
+    config.data.image_size = 32
+    config.data.channels = 1
+
+
+def cifar10(config: ConfigDict) -> None:
+    """The preset of most: CIFAR-10 at `data.path` (its python batches), 32 px."""
+    config.data.name = "cifar10"
+    config.data.image_size = 32
+
+
+def folder(config: ConfigDict) -> None:
+    """The preset of most: your own images at `data.path`, 64 px; sub-folders are classes."""
+    config.data.name = "folder"
+    config.data.image_size = 64
