@@ -26,7 +26,6 @@ def get_config(presets: str = "") -> ConfigDict:
     c = defaults.synthesis()
     c.train.steps = 40000
     c.data.batch_size = 32
-    c.data.channels = 1
     c.model.latent.size = 100
     for net in (c.model.generator, c.model.discriminator):
         net.kind = "mlp"

@@ -89,6 +89,7 @@ def stacked(config: ConfigDict) -> None:
     config.train.seeds = 1
     config.train.critic_rounds = 1
     config.data.name = "stacked"
+    config.data.channels = 3
     config.data.image_size = 16
     config.data.batch_size = 64
     config.model.latent.size = 100

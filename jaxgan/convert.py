@@ -14,14 +14,20 @@ the published code calls it `D_B`. What the files don't tell is the config's:
 
 writes a run's networks as `.safetensors` with the published names. `--step` and `--weights` as in
 `jaxgan.translate`; files that are there already are replaced only with `--overwrite`.
+
+    python -m jaxgan.convert --config=configs/dcgan.py --workdir=runs/theirs \\
+        --generator=FILE [--discriminator=FILE]
+
+does the same for DCGANs of others' code; which names it knows stands in `NAMES` of
+jaxgan/models/published_dcgan.py.
 """
 
 import hashlib
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,10 +47,11 @@ from jaxgan import (
 from jaxgan.checkpoint import Checkpoints, differing, named
 from jaxgan.errors import UserError
 from jaxgan.files import write_atomically
-from jaxgan.models import published
+from jaxgan.models import published, published_dcgan
 
 COMMAND = "python -m jaxgan.convert"
 CONFIG = "configs/cyclegan.py"
+DCGAN_CONFIG = "configs/dcgan.py"
 PUBLISHED = {  # after the generator that they teach, there
     "generator_AtoB": "G_A",
     "generator_BtoA": "G_B",
@@ -56,11 +63,32 @@ THEIRS |= {"generator_A": "generator_AtoB", "generator_B": "generator_BtoA"}
 FLAGS = {
     "workdir": "",
     **dict.fromkeys(PUBLISHED, ""),
+    "generator": "",
+    "discriminator": "",
     "export": "",
     "step": "latest",
     "weights": "auto",
     "overwrite": False,
 }
+
+
+class Published(NamedTuple):
+    """How the networks of a game are published.
+
+    Attributes:
+      files: net -> its file's name when it is exported, without the suffix.
+      read: (net, arrays) -> (the config's fields that they tell, variables); raises `UserError`,
+        or whatever arrays lead to that are far off.
+      write: (run, net) -> arrays under the published names.
+      found: the names of the parts of its training data.
+      use: (folder, nets) -> commands that use a run.
+    """
+
+    files: Mapping[str, str]
+    read: Callable[[str, published.Arrays], tuple[dict[str, Any], dict[str, Any]]]
+    write: Callable[[trained.Run, str], dict[str, np.ndarray]]
+    found: tuple[str, ...]
+    use: Callable[[str, Sequence[str]], list[str]]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -76,7 +104,8 @@ def _main(argv: Sequence[str]) -> int:
     words = [*_default_config(argv), *argv]
     command = commandline.parse(words, FLAGS, COMMAND)
     flags = command.flags
-    files = {net: flags[net] for net in PUBLISHED if flags[net]}
+    nets = [net for game in GAMES.values() for net in game.files]
+    files = {net: flags[net] for net in nets if flags[net]}
     if not flags["workdir"] or bool(files) == bool(flags["export"]):
         raise UserError(
             "it takes --workdir, and either networks or --export; try: "
@@ -93,6 +122,7 @@ def _main(argv: Sequence[str]) -> int:
         for line in export(run, flags["export"], flags["overwrite"]):
             print(line)
         return 0
+    _require_game(command.config.game, files)
     for line in convert(command, files, [*COMMAND.split(), *argv]):
         print(line)
     return 0
@@ -108,6 +138,23 @@ def _require_our_names(argv: Sequence[str]) -> None:
                 f"unknown flag --{name}; did you mean --{ours}={value}? The published code's G_A "
                 "makes B of A, and its D_A judges B"
             )
+
+
+def _require_game(game: str, files: Mapping[str, str]) -> None:
+    """Refuses networks of another game than the config's."""
+    if game not in GAMES:
+        raise UserError(f"there are no published networks of game={game!r}; {_configs()}")
+    nets = GAMES[game].files
+    strange = [net for net in files if net not in nets]
+    if strange:
+        raise UserError(
+            f"--{strange[0]} doesn't fit the config, whose networks are {', '.join(nets)}; "
+            f"{_configs()}"
+        )
+
+
+def _configs() -> str:
+    return f"give --config={DCGAN_CONFIG} for a DCGAN, or --config={CONFIG} for a CycleGAN"
 
 
 def _default_config(argv: Sequence[str]) -> list[str]:
@@ -136,17 +183,24 @@ def convert(
       UserError: a file that can't be used, networks that don't belong together, or a folder that
         holds something else.
     """
+    game = GAMES[command.config.game]
     arguments, nets = {}, {}
     for net, file in files.items():
-        arguments[net], nets[net] = network(net, file)
+        arguments[net], nets[net] = network(game, net, file)
     given = _agreed(arguments)
+    before = commandline.flat(command.config)
+    absent = [field for field in given if field not in before]
+    if absent:
+        raise UserError(
+            f"the config lacks {absent[0]}, which the files' networks have; {_configs()}"
+        )
     for field, value in given.items():
         if command.overrides.get(field, value) != value:
             raise UserError(
                 f"--config.{field}={command.overrides[field]} doesn't fit the files, whose "
                 f"networks have {value}; leave it out"
             )
-    other = {f: v for f, v in given.items() if commandline.flat(command.config)[f] != v}
+    other = {f: v for f, v in given.items() if before[f] != v}
     command.config.update_from_flattened_dict(given)
     config = fields.resolve(command.config, command.overrides)
     machine.prepare(config.precision, config.deterministic)
@@ -156,7 +210,7 @@ def convert(
         nets[net] = _fitted(f"--{net}={files[net]}", variables, template.variables(net))
     record = {
         **config.to_dict(),
-        "found": {"train_A": 0, "train_B": 0},
+        "found": dict.fromkeys(game.found, 0),
         # No config that trains has this part: training here would begin with other weights.
         "converted": {net: _digest(file) for net, file in files.items()},
     }
@@ -174,33 +228,32 @@ def convert(
                 },
             }
             checkpoints.save(0, {k: v for k, v in state.items() if v}, {}, record, wait=True)
+    return _advice(command, game, list(nets), command.overrides | other)
+
+
+def _advice(
+    command: commandline.Command, game: Published, nets: Sequence[str], other: Mapping[str, Any]
+) -> list[str]:
+    """How to use what was made; `other` are its fields that the named config has otherwise."""
     base, _ = commandline.take_config(command.argv)
-    return _advice(command.flags["workdir"], list(nets), base, command.overrides | other)
-
-
-def _advice(folder: str, nets: Sequence[str], base: str, other: Mapping[str, Any]) -> list[str]:
-    """How to use what was made; `other` are its fields that the config `base` has otherwise."""
-    folder = shlex.quote(folder)
+    folder = shlex.quote(command.flags["workdir"])
     lines = [f"{folder} holds {', '.join(nets)}. To use it:"]
-    directions = [net.partition("_")[2] for net in nets if net.startswith("generator_")]
-    lines += [
-        f"  {translate.COMMAND} --workdir={folder} --direction={direction} --input=PICTURES "
-        "--output=TRANSLATED"
-        for direction in directions
-    ]
+    lines += [f"  {line}" for line in game.use(folder, nets)]
+    path = {} if "glyphs" in command.config.data.name else {"data.path": "DIR"}
+    fields_given = path | {"init.workdir": folder, "init.nets": ",".join(nets)} | dict(other)
     lines.append(
-        f"  python -m jaxgan.main --config={shlex.quote(base)} --config.data.path=DIR "
-        f"--config.init.workdir={folder} --config.init.nets={','.join(nets)}"
-        + "".join(f" --config.{field}={value}" for field, value in other.items())
+        f"  python -m jaxgan.main --config={shlex.quote(base)}"
+        + "".join(f" --config.{field}={value}" for field, value in fields_given.items())
     )
     return lines
 
 
-def network(net: str, file: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def network(game: Published, net: str, file: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The config's fields that a file of published weights tells, and the variables in it.
 
     Args:
-      net: what it shall become, a name of `PUBLISHED`.
+      game: whose network it is.
+      net: what it shall become, a name of `game.files`.
       file: `.pth` or `.safetensors`.
 
     Raises:
@@ -211,30 +264,58 @@ def network(net: str, file: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if bad:
         raise UserError(f"--{net}={file}: {bad[0]} holds NaN or infinite values")
     try:
-        if net.startswith("generator_"):
-            arguments, variables = published.resnet_generator_from_published(arrays)
-            kind = "resnet"
-        elif any(name.startswith("net.") for name in arrays):
-            arguments, variables = published.pixel_discriminator_from_published(arrays)
-            kind = "pixel"
-        else:
-            arguments, variables = published.patch_discriminator_from_published(arrays)
-            kind = "patch"
+        return game.read(net, arrays)
     except UserError as error:
         raise UserError(f"--{net}={file}: {error}") from None
     except (ValueError, IndexError, KeyError, TypeError):  # names or shapes that are far off
         kind = net.partition("_")[0]
         raise UserError(f"--{net}={file}: no published {kind}'s names and shapes") from None
+
+
+def _read_cyclegan(net: str, arrays: published.Arrays) -> tuple[dict[str, Any], dict[str, Any]]:
+    if net.startswith("generator_"):
+        arguments, variables = published.resnet_generator_from_published(arrays)
+        kind = "resnet"
+    elif any(name.startswith("net.") for name in arrays):
+        arguments, variables = published.pixel_discriminator_from_published(arrays)
+        kind = "pixel"
+    else:
+        arguments, variables = published.patch_discriminator_from_published(arrays)
+        kind = "patch"
     params = variables["params"]
     channels = (params["first"] if kind == "resnet" else params["conv_0"])["kernel"].shape[2]
     if arguments.pop("channels", channels) != channels:
         raise UserError(
-            f"--{net}={file}: it takes {channels} channels and gives another number of them; both "
+            f"it takes {channels} channels and gives another number of them; both "
             "domains of a run have the same"
         )
     group = f"model.{net.partition('_')[0]}"
     told = {f"{group}.{name}": value for name, value in ({"kind": kind} | arguments).items()}
     return {"data.channels": channels, **told}, variables
+
+
+def _read_dcgan(net: str, arrays: published.Arrays) -> tuple[dict[str, Any], dict[str, Any]]:
+    read = {
+        "generator": published_dcgan.dcgan_generator_from_published,
+        "discriminator": published_dcgan.dcgan_discriminator_from_published,
+    }
+    try:
+        arguments, variables = read.pop(net)(arrays)
+    except UserError as error:
+        ((other, read_other),) = read.items()
+        try:
+            read_other(arrays)
+        except UserError:
+            raise error from None
+        raise UserError(f"it holds a {other}; give it as --{other}") from None
+    if net == "generator":
+        size, channels = arguments.pop("size"), arguments.pop("channels")
+        told = {"model.latent.size": published_dcgan.latent_size(variables)}
+    else:
+        size, channels = published_dcgan.image_shape(variables)
+        told = {}
+    told |= {"data.image_size": size, "data.channels": channels, f"model.{net}.kind": "dcgan"}
+    return told | {f"model.{net}.{name}": value for name, value in arguments.items()}, variables
 
 
 def _agreed(arguments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -290,25 +371,23 @@ def export(run: trained.Run, output: str, overwrite: bool = False) -> list[str]:
       UserError: where the networks aren't published ones, or files are there.
     """
     folder = workdir.resolve(output)
-    files = {
-        net: folder / f"latest_net_{PUBLISHED[net]}.safetensors"
-        for net in run.weights
-        if net in PUBLISHED
-    }
+    game = GAMES.get(run.config.game)
+    names = game.files if game else {}
+    files = {net: folder / f"{names[net]}.safetensors" for net in run.weights if net in names}
     if not files:
         raise UserError(
             f"networks named {', '.join(run.weights)} have no published names; only those of "
-            "CycleGAN can be exported"
+            "CycleGAN and DCGAN can be exported"
         )
     there = [path for path in files.values() if path.exists()]
     if there and not overwrite:
         raise UserError(f"{there[0]} would be replaced; name another folder, or add --overwrite")
-    for net, arrays in {net: _published(run, net) for net in files}.items():
+    for net, arrays in {net: game.write(run, net) for net in files}.items():
         write_atomically(files[net], state_dicts.to_safetensors(arrays))
     return [f"{path}: {net} of step {run.step}" for net, path in files.items()]
 
 
-def _published(run: trained.Run, net: str) -> dict[str, np.ndarray]:
+def _write_cyclegan(run: trained.Run, net: str) -> dict[str, np.ndarray]:
     g, d = run.config.model.generator, run.config.model.discriminator
     kind, norm = (g.kind, g.norm) if net.startswith("generator_") else (d.kind, d.norm)
     if norm == "none":
@@ -325,6 +404,52 @@ def _published(run: trained.Run, net: str) -> dict[str, np.ndarray]:
     if kind == "pixel":
         return published.pixel_discriminator_to_published(run.weights[net])
     raise UserError(f"{net} is of the kind {kind!r}, for which there are no published names")
+
+
+def _write_dcgan(run: trained.Run, net: str) -> dict[str, np.ndarray]:
+    c = run.config.model[net]
+    if c.kind != "dcgan":
+        raise UserError(f"{net} is of the kind {c.kind!r}, for which there are no published names")
+    write = {
+        "generator": published_dcgan.dcgan_generator_to_published,
+        "discriminator": published_dcgan.dcgan_discriminator_to_published,
+    }
+    try:
+        return write[net](run.weights[net], c.norm)
+    except UserError as error:
+        raise UserError(f"{net} can't be exported: {error}") from None
+
+
+def _translations(folder: str, nets: Sequence[str]) -> list[str]:
+    directions = [net.partition("_")[2] for net in nets if net.startswith("generator_")]
+    return [
+        f"{translate.COMMAND} --workdir={folder} --direction={direction} --input=PICTURES "
+        "--output=TRANSLATED"
+        for direction in directions
+    ]
+
+
+def _samples(folder: str, nets: Sequence[str]) -> list[str]:
+    sample = f"python -m jaxgan.sample --workdir={folder} --output=SAMPLES --num=64"
+    return [sample] if "generator" in nets else []
+
+
+GAMES = {
+    "cyclegan": Published(
+        files={net: f"latest_net_{name}" for net, name in PUBLISHED.items()},
+        read=_read_cyclegan,
+        write=_write_cyclegan,
+        found=("train_A", "train_B"),
+        use=_translations,
+    ),
+    "synthesis": Published(
+        files={"generator": "generator", "discriminator": "discriminator"},
+        read=_read_dcgan,
+        write=_write_dcgan,
+        found=("train",),
+        use=_samples,
+    ),
+}
 
 
 if __name__ == "__main__":

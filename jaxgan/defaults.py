@@ -44,7 +44,7 @@ def synthesis() -> ConfigDict:
     c.data.image_size = 16
     c.data.load_size = 0  # 0: image_size
     c.data.flip = False
-    c.data.channels = 3  # or 1 (grey)
+    c.data.channels = 1  # grey; or 3
     c.data.dtype = "uint8"
     c.data.low = -1.0
     c.data.high = 1.0
@@ -127,6 +127,27 @@ def adam(config: ConfigDict, rate: float, b1: float, b2: float) -> None:
         config.optimizer[player].update({"learning_rate": rate, "b1": b1, "b2": b2})
 
 
+def with_r1(config: ConfigDict) -> None:
+    """What learns the glyphs fast: R1 (Mescheder et al. 2018) instead of batch norm, averages."""
+    config.train.steps = 10000
+    for net in (config.model.generator, config.model.discriminator):
+        net.width = 32
+    config.model.discriminator.norm = "none"
+    config.penalty.r1.weight = 1.0
+    config.ema.half_life = 5000.0
+    adam(config, 1e-3, 0.0, 0.999)
+
+
+def without_r1(config: ConfigDict) -> None:
+    """The preset that undoes it: DCGAN's batch norm and Adam."""
+    for net in (config.model.generator, config.model.discriminator):
+        net.width = 64
+    config.model.discriminator.norm = "batch"
+    config.penalty.r1.weight = 0.0
+    config.ema.half_life = 0.0
+    adam(config, 2e-4, 0.5, 0.999)
+
+
 def smoke(config: ConfigDict) -> None:
     """The preset of all: a few steps of tiny networks on tiny images, seconds."""
     config.train.steps = 4
@@ -156,9 +177,11 @@ def cifar10(config: ConfigDict) -> None:
     """The preset of most: CIFAR-10 at `data.path` (its python batches), 32 px."""
     config.data.name = "cifar10"
     config.data.image_size = 32
+    config.data.channels = 3
 
 
 def folder(config: ConfigDict) -> None:
     """The preset of most: your own images at `data.path`, 64 px; sub-folders are classes."""
     config.data.name = "folder"
     config.data.image_size = 64
+    config.data.channels = 3

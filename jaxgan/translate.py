@@ -142,13 +142,22 @@ def plan(source: sources.ImageFolder, output: str, overwrite: bool, inside: bool
     for target in targets:
         if os.path.realpath(target) in originals:
             raise UserError(f"--output={output} would replace {target} itself; name another folder")
+    require_free(targets, overwrite)
+    return targets
+
+
+def require_free(targets: Sequence[Path], overwrite: bool) -> None:
+    """Nothing, where none of the files is there already, or where they may be replaced.
+
+    Raises:
+      UserError: naming the first that is there.
+    """
     there = [target for target in targets if os.path.lexists(target)]
     if there and not overwrite:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise UserError(
             f"{there[0]}{more} would be replaced; name another --output, or add --overwrite"
         )
-    return targets
 
 
 def _target_names(names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxgan import benchmark, commandline, convert, fields, translate
+from jaxgan import benchmark, commandline, convert, fields, sample, translate
 from jaxgan.data import prepare
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +51,8 @@ def test_a_command_is_taken(path, line, monkeypatch):
         program, words = "main", words[before:]
     if program == "translate":
         commandline.parse_flags(words, translate.FLAGS)
+    elif program == "sample":
+        commandline.parse_flags(words, sample.FLAGS)
     elif program == "data.prepare":
         assert commandline.parse_flags(words, prepare.FLAGS, "name")["name"]
     elif program == "convert":

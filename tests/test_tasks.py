@@ -18,7 +18,7 @@ LABELLED = TASKS["labelled"]
 
 @pytest.fixture(scope="module")
 def config():
-    words = [f"--config={DCGAN}:smoke", "--config.data.count=40", "--config.data.batch_size=4"]
+    words = [f"--config={DCGAN}:smoke", "--config.data.channels=3", "--config.data.batch_size=4"]
     command = commandline.parse(words, {}, "test")
     return fields.resolve(command.config, command.overrides)
 
