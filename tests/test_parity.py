@@ -7,17 +7,20 @@ division by tiny gradients makes any two implementations part.
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import jit
 
-from jaxgan.games.synthesis import GradientPenalty, Latent, synthesis
+from jaxgan.games.synthesis import Classes, Latent, synthesis
 from jaxgan.games.unpaired import cyclegan
-from jaxgan.losses.adversarial import bce, lsgan, wasserstein
-from jaxgan.models import dcgan, published
+from jaxgan.losses.adversarial import bce, hinge, lsgan, wasserstein, weighted
+from jaxgan.losses.penalties import gp
+from jaxgan.models import dcgan, published, published_dcgan
 from jaxgan.models.patchgan import PatchDiscriminator, PixelDiscriminator
 from jaxgan.models.resnet import ResNetGenerator
 from jaxgan.optimizers import adam, constant
@@ -38,11 +41,15 @@ def kind_of(names: list[str]) -> str:
     """Which system a file's arrays belong to."""
     if any(name.startswith("G_A/") for name in names):
         return "cyclegan"
-    if "latent_critic" in names:
-        return "wgan_gp"
-    if "latent" in names:
-        return "dcgan"
-    return "unknown"
+    marks = {
+        "u/0": "sngan",
+        "weight_G": "acgan",
+        "label": "cgan",
+        "labels_abc": "lsgan",
+        "latent_critic": "wgan_gp",
+        "latent": "dcgan",
+    }
+    return next((kind for mark, kind in marks.items() if mark in names), "unknown")
 
 
 def relative(ours, theirs) -> float:
@@ -105,7 +112,7 @@ class CycleGAN:
         params, stats = split_variables(variables)
         params, stats = jax.tree.map(lambda x: jnp.asarray(x, dtype), (params, stats))
         self.state = state.replace(params=params, stats=stats)
-        self.update = jax.jit(make_update(*args, dtype=dtype))
+        self.update = jit(make_update(*args, dtype=dtype))
 
     def _net(self, name, weights):
         types = {"dtype": self.dtype, "param_dtype": self.dtype}
@@ -122,8 +129,8 @@ class CycleGAN:
         """A network in training mode on NHWC images in [-1, 1]; statistics are dropped."""
         variables = self.state.variables(name)
         kept = [key for key in variables if key != "params"]
-        output, _ = self.modules[name].apply(variables, images, train=True, mutable=kept)
-        return output
+        run = jit(partial(self.modules[name].apply, train=True, mutable=kept))
+        return run(variables, images)[0]
 
     def losses(self, i) -> dict[str, float]:
         """One training step; its losses by the published names."""
@@ -163,63 +170,53 @@ def check_cyclegan(arrays):
 class Synthesis:
     """DCGAN's networks and the training step that a file's arrays describe."""
 
-    def __init__(self, arrays, adversarial, rate, betas, rounds, **settings):
-        self.arrays = arrays
+    def __init__(self, arrays, adversarial, rate, betas, classes=None, judge=None, **settings):
+        self.arrays, self.classes = arrays, classes
+        rounds = arrays["real"].shape[1]
         self.modules, variables = {}, {}
         for net, module in (("generator", dcgan.Generator), ("discriminator", dcgan.Discriminator)):
-            weights = self.weights(net[0].upper() + "/")
-            layers = self.layers(net, weights)
-            norm = "batch" if any(name.endswith("norm_1") for name in layers.values()) else "none"
-            first = weights["0.weight"].shape
-            size = {"size": arrays["real"].shape[-1], "channels": arrays["real"].shape[-3]}
-            count = len([name for name in layers.values() if name.startswith("conv_")])
-            width = first[1] // 2 ** (count - 1) if net == "generator" else first[0]
-            types = {"dtype": jnp.float64, "param_dtype": jnp.float64}
-            size = size if net == "generator" else {}
-            self.modules[net] = module(width=width, norm=norm, **size, **types)
-            variables[net] = self.variables(layers, weights)
-        latent = Latent(self.weights("G/")["0.weight"].shape[0])
-        game = synthesis(self.modules, adversarial, latent, rounds=rounds, **settings)
+            arguments, variables[net] = self.stored(net)
+            at = arguments | {"classes": classes.count if classes else 0}
+            if net == "discriminator":
+                at |= {"spectral": "spectral" in variables[net]} | (judge or {})
+            self.modules[net] = module(**at, dtype=jnp.float64, param_dtype=jnp.float64)
+        latent = Latent(self.first_latent().shape[-1])
+        settings |= {"classes": classes, "rounds": rounds}
+        game = synthesis(self.modules, adversarial, latent, **settings)
+        variables = jax.tree.map(lambda x: x.astype(np.float64), variables)
+        game = game._replace(init=lambda key, batch: (variables, {}))
         optimizers = {player: adam(player, *betas) for player in game.players}
         schedules = {f"learning_rate/{player}": constant(rate) for player in game.players}
         args = (game, optimizers, schedules, None)
         self.batches = [self.batch(i, rounds) for i in range(len(arrays["real"]))]
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self.batches[0])
-        params, stats = split_variables(jax.tree.map(jnp.asarray, variables))
-        params, stats = jax.tree.map(lambda x: x.astype(jnp.float64), (params, stats))
-        state = init_state(*args, 0, shapes, jnp.float64)
-        assert jax.tree.map(jnp.shape, state.params) == jax.tree.map(jnp.shape, params)
-        self.state = state.replace(params=params, stats=stats)
-        self.update = jax.jit(make_update(*args, dtype=jnp.float64))
+        self.state = init_state(*args, 0, shapes, jnp.float64)
+        self.update = jit(make_update(*args, dtype=jnp.float64))
+        self.outputs = jit(self.run)
+
+    def stored(self, net, when=""):
+        """A network's arguments and variables before training, or ``_after`` it."""
+        weights = self.weights(f"{net[0].upper()}{when}/")
+        head = {n: weights.pop(n) for n in list(weights) if n.startswith("classes.")}
+        read = {
+            "generator": published_dcgan.dcgan_generator_from_published,
+            "discriminator": published_dcgan.dcgan_discriminator_from_published,
+        }
+        arguments, variables = read[net](weights)
+        vectors = self.weights(f"u{when}/") if net == "discriminator" else {}
+        if vectors:
+            layers = [name for name in variables["params"] if not name.startswith("norm_")]
+            vectors = [vectors[i] for i in sorted(vectors, key=int)]
+            variables["spectral"] = {
+                name: {"u": u} for name, u in zip(layers, vectors, strict=True)
+            }
+        if head:
+            kernel = head["classes.weight"].transpose(2, 3, 1, 0)
+            variables["params"]["classes_head"] = {"kernel": kernel, "bias": head["classes.bias"]}
+        return arguments, variables
 
     def weights(self, prefix):
         return {n.removeprefix(prefix): a for n, a in self.arrays.items() if n.startswith(prefix)}
-
-    @staticmethod
-    def layers(net, weights):
-        """Position in the `nn.Sequential` -> name here."""
-        positions = sorted({int(name.split(".")[0]) for name in weights})
-        convolutions = [i for i in positions if weights[f"{i}.weight"].ndim == 4]
-        names = {i: f"conv_{n}" for n, i in enumerate(convolutions[:-1])}
-        norms = {i: names[i - 1].replace("conv", "norm") for i in positions if i - 1 in names}
-        norms = {i: name for i, name in norms.items() if i not in convolutions}
-        return names | norms | {convolutions[-1]: "last"}
-
-    @staticmethod
-    def variables(layers, weights):
-        made = {"params": {}, "batch_stats": {}}
-        for i, name in layers.items():
-            here = made["params"].setdefault(name, {})
-            weight = weights[f"{i}.weight"]
-            if weight.ndim == 4:
-                here["kernel"] = weight.transpose(2, 3, 1, 0)
-            else:
-                here["scale"] = weight
-                running = {"mean": f"{i}.running_mean", "var": f"{i}.running_var"}
-                made["batch_stats"][name] = {n: weights[at] for n, at in running.items()}
-            if f"{i}.bias" in weights:
-                here["bias"] = weights[f"{i}.bias"]
-        return {name: tree for name, tree in made.items() if tree}
 
     def batch(self, i, rounds):
         """[rounds, 1, N, ...] of every array of one step; what has no rounds is the same in all."""
@@ -231,14 +228,28 @@ class Synthesis:
                 array = self.arrays[theirs][i]
                 given = array if theirs in ("latent_critic", "interpolation") else array[None]
                 batch[ours] = np.broadcast_to(given, (rounds, *given.shape[1:]))[:, None]
+        if self.classes:
+            batch["label"] = self.arrays["label"][i][:, None].astype(np.int32)
         return batch
 
-    def run(self, net, x):
-        """A network in training mode; statistics are dropped."""
-        variables = self.state.variables(net)
-        kept = [key for key in variables if key != "params"]
-        x = jnp.asarray(x, jnp.float64)
-        return self.modules[net].apply(variables, x, train=True, mutable=kept)[0]
+    def run(self, state):
+        """Images of the first latents, and the judgement of the first images.
+
+        Networks run in training mode, with the first batch's labels; their statistics are dropped.
+        """
+        label = (self.batches[0]["label"][0, 0],) if self.classes else ()
+        told = () if self.classes and self.classes.auxiliary else label
+        real = nhwc(self.arrays["real"][0, 0]) / 127.5 - 1
+        inputs = {
+            "generator": (jnp.asarray(self.first_latent(), jnp.float64), *label),
+            "discriminator": (jnp.asarray(real), *told),
+        }
+        return {
+            net: self.modules[net].apply(
+                state.variables(net), *given, train=True, mutable=list(state.stats.get(net, ()))
+            )[0]
+            for net, given in inputs.items()
+        }
 
     def step(self, i):
         """Means of the losses of one training step."""
@@ -250,60 +261,109 @@ class Synthesis:
         """Of the generator's first step."""
         return self.arrays.get("latent", self.arrays.get("latent_generator"))[0]
 
-    def check_before(self):
-        fake = self.run("generator", self.first_latent())
+    def check(self, losses, statistics=True):
+        """All of a file: `losses` are theirs by our names, [step] or [step, round]."""
+        fake = self.outputs(self.state)["generator"]
         assert relative(nchw(fake), self.arrays["fake_before"]) < 1e-8
+        steps = [self.step(i) for i in range(len(self.batches))]
+        assert set(steps[0]) == set(losses)
+        for name, theirs in losses.items():
+            # Rounds are logged as their mean.
+            theirs = theirs.reshape(len(steps), -1).mean(1)
+            assert relative([step[name] for step in steps], theirs) < 1e-9, name
+        self.check_after(statistics)
 
     def check_after(self, statistics):
         for net in ("generator", "discriminator"):
-            weights = self.weights(f"{net[0].upper()}_after/")
-            theirs = self.variables(self.layers(net, weights), weights)
-            ours = self.state.variables(net)
+            theirs, ours = self.stored(net, "_after")[1], self.state.variables(net)
+            assert set(theirs) == set(ours)
             for part in theirs if statistics else ("params",):
                 for (path, a), b in zip(
                     jax.tree_util.tree_leaves_with_path(theirs[part]),
                     jax.tree.leaves(ours[part]),
                     strict=True,
                 ):
-                    assert relative(b, a) < 1e-8, (net, path)
-        sample = self.run("generator", self.first_latent())
+                    assert relative(b, a) < 1e-8, (net, part, path)
+        after = self.outputs(self.state)
+        sample, judged = after["generator"], after["discriminator"]
         assert relative(nchw(sample), self.arrays["sample_train_after"]) < 1e-8
-        real = nhwc(self.arrays["real"][0, 0]) / 127.5 - 1
-        assert relative(self.run("discriminator", real), self.arrays["logits_after"]) < 1e-8
+        if "classes_after" in self.arrays:
+            judged, named = judged
+            assert relative(named, self.arrays["classes_after"]) < 1e-8
+        assert relative(judged, self.arrays["logits_after"]) < 1e-8
+
+
+def adversarial_losses(arrays):
+    """Of the two players, by our names."""
+    losses = {name: arrays[f"losses/{name}"] for name in ("D_real", "D_fake", "G")}
+    return {"discriminator": losses["D_real"] + losses["D_fake"], "generator": losses["G"]}
+
+
+def classes_of(arrays, **settings):
+    """The classes are what the generator takes besides the latent."""
+    return Classes(arrays["G/0.weight"].shape[0] - arrays["latent"].shape[-1], **settings)
 
 
 def check_dcgan(arrays):
-    ours = Synthesis(arrays, bce(), 2e-4, (0.5, 0.999), 1)
-    ours.check_before()
-    steps = [ours.step(i) for i in range(len(ours.batches))]
-    theirs = arrays["losses/D_real"] + arrays["losses/D_fake"]
-    assert relative([step["discriminator"] for step in steps], theirs) < 1e-9
-    assert relative([step["generator"] for step in steps], arrays["losses/G"]) < 1e-9
-    ours.check_after(statistics=True)
+    Synthesis(arrays, bce(), 2e-4, (0.5, 0.999)).check(adversarial_losses(arrays))
 
 
 def check_wgan_gp(arrays):
-    rounds = arrays["real"].shape[1]
-    penalty = GradientPenalty(10.0)
-    settings = {"gradient_penalty": penalty, "handed": False}
-    ours = Synthesis(arrays, wasserstein(), 1e-4, (0.0, 0.9), rounds, **settings)
-    ours.check_before()
-    steps = [ours.step(i) for i in range(len(ours.batches))]
-    # Rounds are logged as their mean.
-    for name, theirs in (("discriminator", "critic"), ("gradient_penalty", "penalty")):
-        mean = arrays[f"losses/{theirs}"].mean(1)
-        assert relative([step[name] for step in steps], mean) < 1e-9, name
-    assert relative([step["generator"] for step in steps], arrays["losses/G"]) < 1e-9
-    ours.check_after(statistics=False)
+    settings = {"penalties": [gp(10.0)], "handed": False}
+    ours = Synthesis(arrays, wasserstein(), 1e-4, (0.0, 0.9), **settings)
+    losses = {
+        "discriminator": arrays["losses/critic"],
+        "gradient_penalty": arrays["losses/penalty"],
+        "generator": arrays["losses/G"],
+    }
+    ours.check(losses, statistics=False)
 
 
-CHECKS = {"cyclegan": check_cyclegan, "dcgan": check_dcgan, "wgan_gp": check_wgan_gp}
+def check_lsgan(arrays):
+    loss = weighted(lsgan(*arrays["labels_abc"].tolist()), 0.5, 0.5)
+    Synthesis(arrays, loss, 1e-3, (0.5, 0.99)).check(adversarial_losses(arrays))
+
+
+def check_cgan(arrays):
+    settings = {"classes": classes_of(arrays), "judge": {"conditioning": "concatenation"}}
+    Synthesis(arrays, bce(), 2e-4, (0.5, 0.999), **settings).check(adversarial_losses(arrays))
+
+
+def check_acgan(arrays):
+    weights = {
+        player: float(arrays[f"weight_{player[0].upper()}"])
+        for player in ("discriminator", "generator")
+    }
+    classes = classes_of(arrays, auxiliary=True, **weights)
+    settings = {"classes": classes, "judge": {"conditioning": "auxiliary"}}
+    ours = Synthesis(arrays, bce(), 2e-4, (0.5, 0.999), **settings)
+    named = {"class_real": "class_real", "class_fake": "class_fake", "class_generator": "class_G"}
+    named = {ours: arrays[f"losses/{theirs}"] for ours, theirs in named.items()}
+    ours.check(adversarial_losses(arrays) | named)
+
+
+def check_sngan(arrays):
+    ours = Synthesis(arrays, hinge(), 2e-4, (0.0, 0.9), handed=False)
+    assert "spectral" in ours.state.stats["discriminator"]
+    ours.check(adversarial_losses(arrays))
+
+
+CHECKS = {
+    "cyclegan": check_cyclegan,
+    "dcgan": check_dcgan,
+    "wgan_gp": check_wgan_gp,
+    "lsgan": check_lsgan,
+    "cgan": check_cgan,
+    "acgan": check_acgan,
+    "sngan": check_sngan,
+}
 
 
 @pytest.mark.parametrize("file", golden_files(), ids=lambda file: f"parity-{file.stem}")
 def test_golden(file, x64):
     arrays = dict(np.load(file))
     kind = kind_of(list(arrays))
+    assert file.parent != GOLDEN or kind == file.stem
     if kind not in CHECKS:
         pytest.skip(f"{file.stem}: vectors of a system that is not built yet")
     CHECKS[kind](arrays)

@@ -18,8 +18,8 @@ from jaxgan.sharding import compile_update, put_batch
 from jaxgan.state import TrainState, reset_metrics
 
 CONFIG = Path(__file__).parent.parent / "configs" / "cyclegan.py"
-# Compiling takes longer than anything that is computed here.
-QUICKLY = {"xla_backend_optimization_level": 0}
+# Compiling takes longer than anything that is computed here, and making fusions is most of it.
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 jit = partial(jax.jit, compiler_options=QUICKLY)
 
 
