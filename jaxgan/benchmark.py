@@ -7,7 +7,8 @@ memory, so that no data set needs to be there. The state evolves as in training.
 waited for; the first `--warmup` ones don't count. `--steps=0 --warmup=0` only compiles, so that the
 memory of a step is known before there is a machine that has it; figures of time are null then.
 
-- `images_per_second`: images of one domain through the whole step as the config has it.
+- `images_per_second`: images of one domain through the whole step as the config has it; of several
+  `seeds`, all of theirs together.
 - `seconds_per_step`: the median, between `seconds_per_step_p10` and `seconds_per_step_p90`.
 - `compile_seconds`: of the step, `compiled_from_cache` or not. `startup_seconds`: from the command
   to the end of the first step.
@@ -116,7 +117,7 @@ def _main(argv: Sequence[str]) -> int:
         "config": command.name,
         "presets": command.presets,
         "overrides": command.overrides,
-        "images_per_second": median and config.data.batch_size / median,
+        "images_per_second": median and built.seeds * config.data.batch_size / median,
         "seconds_per_step": median,
         "seconds_per_step_p10": low,
         "seconds_per_step_p90": high,
@@ -135,6 +136,7 @@ def _main(argv: Sequence[str]) -> int:
         "devices": len(devices),
         "cores_kept_awake": kept_awake,
         "batch_size": config.data.batch_size,
+        "seeds": built.seeds,
         "image_size": config.data.image_size,
         "precision": config.precision,
         **{name: provenance[name] for name in ("device", "versions", "git")},
@@ -146,7 +148,8 @@ def _main(argv: Sequence[str]) -> int:
 def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measurement:
     """Trains `warmup + steps` steps on random images and times the last `steps` of them.
 
-    A step's time goes from a batch in this machine's memory to the state on the devices.
+    A step's time goes from a batch in this machine's memory to the state on the devices. The rounds
+    that a game adds to some steps aren't played.
 
     Args:
       built: the experiment.
@@ -155,20 +158,21 @@ def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measuremen
     """
     rng = np.random.default_rng(seed)
     batches = [
-        {name: _pixels(rng, x, jax.process_count()) for name, x in built.batch.items()}
+        {name: _pixels(rng, x, jax.process_count()) for name, x in built.whole_batch().items()}
         for _ in range(BATCHES)
     ]
+    more = () if built.game.extra is None else (np.int32(0),)
     state = jax.block_until_ready(built.init(seed))
     began = time.perf_counter()
-    update = compile_update(built.update(), built.mesh)
+    update = compile_update(built.update(), built.mesh, len(more))
     with _CacheHits() as cache:
-        update = update.lower(state, built.batch, None).compile()
+        update = update.lower(state, built.whole_batch(), None, *more).compile()
     compile_seconds = time.perf_counter() - began
 
     ends = [time.perf_counter()]
     for i in range(warmup + steps):
         batch = put_batch(batches[i % BATCHES], built.mesh)
-        state = jax.block_until_ready(update(state, batch, None))
+        state = jax.block_until_ready(update(state, batch, None, *more))
         ends.append(time.perf_counter())
     seconds = [after - before for before, after in itertools.pairwise(ends)]
     memory = update.memory_analysis()
@@ -199,7 +203,7 @@ def flops_per_step(built: Experiment) -> int | None:
     """
     if any(phase.every > 1 for phase in built.game.phases):
         return None
-    return flops.count(built.update(), built.template(), built.batch, None)
+    return flops.count(built.update(), built.template(), built.whole_batch(), None)
 
 
 def spread(seconds: Sequence[float], period: int = 1) -> tuple[float, float, float]:

@@ -26,7 +26,7 @@ def chosen_nets(init: ConfigDict, game: Game) -> list[str]:
     nets = []
     for name in filter(None, init.nets.split(",")):
         if name not in game.players and name not in game.nets:
-            there = ", ".join([*game.players, *game.nets])
+            there = ", ".join(dict.fromkeys([*game.players, *game.nets]))
             raise UserError(f"init.nets: there is no player or net {name!r}; there are {there}")
         nets += game.players.get(name, (name,))
     if not nets:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import re
 import shutil
 import sys
 import time
@@ -19,6 +20,7 @@ from jaxgan.files import disk_error, write_atomically
 
 METRICS, SCORES = "metrics.jsonl", "scores.jsonl"
 SECONDS_BETWEEN_LINES = 2.0  # at least, where stdout is no terminal
+_OF_A_SEED = re.compile(r"seed\d+/")  # of several that train side by side
 
 
 class Logs:
@@ -131,17 +133,16 @@ class Logs:
         Args:
           step: steps done.
           values: as `records.append` takes them. `images_per_second` and all that is neither
-            a timing (`records.is_timing`) nor `images` is shown.
+            a timing (`records.is_timing`) nor `images` nor of a single seed (`seed0/...`) is shown.
         """
         if not self._enabled:
             return
         line = records.append(self.workdir / METRICS, step, values)
         self._scalars(step, "train", line)
-        hidden = ("step", "images")
         self.progress(
             step,
             images_per_second=line.get("images_per_second"),
-            losses={n: v for n, v in line.items() if not records.is_timing(n) and n not in hidden},
+            losses={name: value for name, value in line.items() if _is_shown(name)},
         )
         now = time.monotonic()
         due = now - self._last_line >= SECONDS_BETWEEN_LINES or step >= self.total_steps
@@ -232,6 +233,11 @@ class Logs:
             if self._bar is not None:
                 self._bar.disable = True  # or it would write once more when it is collected
             self._stream, self._bar, self._terminal = None, None, False
+
+
+def _is_shown(name: str) -> bool:
+    hidden = records.is_timing(name) or name in ("step", "images")
+    return not (hidden or _OF_A_SEED.match(name))
 
 
 class _Bar(tqdm):

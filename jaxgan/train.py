@@ -79,7 +79,8 @@ def train(
             if source is not None:
                 state = initial.replace(state, *source)
             if jax.process_index() == 0:
-                table = get_parameter_overview(state.params, include_stats=False)
+                one = state if experiment.seeds == 1 else seeds.one(state, 0)
+                table = get_parameter_overview(one.params, include_stats=False)
                 write_atomically(folder / "networks.txt", f"{table}\n".encode())
         update, step_of = _compiled(experiment, state)
         logs.say(_announcement(config, experiment, state, update, began))
@@ -253,14 +254,13 @@ def _require_finite(
 
 def _announcement(config: ConfigDict, experiment: Experiment, state, update, began: float) -> str:
     """What a start says: the work ahead, the devices, memory and disk."""
-    weights = {
-        name: sum(x.size for x in jax.tree.leaves(params)) for name, params in state.params.items()
-    }
+    count = sum(x.size for x in jax.tree.leaves(state.params)) // experiment.seeds
+    weights = f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count}"
     parts = [
         f"{experiment.steps} step{'s' * (experiment.steps != 1)} of "
         + experiment.task.shown(config)
         + (f" for {experiment.seeds} seeds" if experiment.seeds > 1 else ""),
-        f"{sum(weights.values()) / 1e6:.1f} M weights in {len(weights)} nets",
+        f"{weights} weights in {len(state.params)} nets",
         _shared_by(config, experiment),
         f"a checkpoint weighs {checkpoint.readable(checkpoint.size_on_disk(state))}",
         f"compiled in {time.perf_counter() - began:.1f} s",
@@ -346,22 +346,20 @@ class _Bench:
         """The whole test set: scores.jsonl and test/index.html."""
         weights = self._weights(state)
         alone = self._experiment.seeds == 1
-        each, sections = {}, []
+        each, sections, said = {}, [], []
         for i in weights:
             seed = self._config.seed + i
-            each[seed], made = self._benches[i].evaluate(weights[i])
             of = "" if alone else f"seed {seed}: "
+            each[seed], made = self._benches[i].evaluate(weights[i])
             sections += [section._replace(title=of + section.title) for section in made]
+            said += [f"step {step}: {of}{line}" for line in self._benches[i].summary(each[seed])]
         scores = each[self._config.seed] if alone else seeds.scores(each)
         self._logs.scores(step, scores)
         facts = {"step": step, **scores, "config": self._config.to_dict()}
         if jax.process_index() == 0:
             page(self._folder / "test" / "index.html", self._folder.name, sections, facts)
-        for i in weights:
-            seed = self._config.seed + i
-            of = "" if alone else f"seed {seed}: "
-            for line in self._benches[i].summary(each[seed]):
-                self._logs.say(f"step {step}: {of}{line}")
+        for line in said:
+            self._logs.say(line)
         return scores
 
     def _weights(self, state: TrainState) -> dict[int, Any]:
@@ -374,4 +372,7 @@ class _Bench:
     def summary(self) -> list[str]:
         """What to read at the end of a run."""
         pages = [self._folder / "test" / "index.html", self._folder / "samples"]
-        return [f"done; test images: {pages[0]}, samples: {pages[1]}"]
+        lines = [f"done; test images: {pages[0]}, samples: {pages[1]}"]
+        if self._experiment.seeds > 1:
+            lines.append(f"each seed is a run of its own in {self._folder / 'seeds'}")
+        return lines

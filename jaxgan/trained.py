@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxgan import experiment, machine, workdir
+from jaxgan import experiment, machine, seeds, workdir
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
@@ -37,11 +37,13 @@ def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
       weights: "ema", "raw" or "auto".
 
     Raises:
-      UserError: where there is no such run, checkpoint or average.
+      UserError: where there is no such run, checkpoint or average, or it is of several seeds.
     """
     if weights not in ("auto", "ema", "raw"):
         raise UserError(f"--weights={weights} doesn't fit: it takes auto, ema or raw")
-    config = ConfigDict(workdir.recorded_config(folder) | {"devices": 1})  # one picture at a time
+    record = workdir.recorded_config(folder)
+    seeds.require_one(folder, record)
+    config = ConfigDict(record | {"devices": 1})  # one picture at a time
     machine.prepare(config.precision, config.deterministic)
     built = experiment.build(config, max(config.found.values()))
     checkpoints = Checkpoints(
