@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxgan import processes, workdir
+from jaxgan import processes, seeds, workdir
 from jaxgan.checkpoint import Checkpoints, differing
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
@@ -64,7 +64,8 @@ def read(init: ConfigDict, game: Game) -> tuple[dict[str, np.ndarray], str]:
     Raises:
       UserError: where there is no such run, checkpoint or net.
     """
-    processes.together(lambda: workdir.recorded_config(init.workdir))
+    record = processes.together(lambda: workdir.recorded_config(init.workdir))
+    processes.together(lambda: seeds.require_one(init.workdir, record))
     checkpoints = Checkpoints(init.workdir, read_only=True)
     if init.step == "latest":
         step = checkpoints.latest()

@@ -58,7 +58,7 @@ TYPED = [
     (["--config="], ["no config is given"]),
     (["--config=configs/cylegan.py"], ["no config file", "did you mean 'configs/cyclegan.py'?"]),
     (["--config=cyclegan"], ["no config file", "did you mean 'configs/cyclegan.py'?"]),
-    (["--config=nothing"], ["no config file", "there is configs/cyclegan.py"]),
+    (["--config=nothing"], ["no config file", "there is configs/acgan.py"]),
     (["--config=configs"], ["no config file", "configs/cyclegan.py"]),
     (["--config=notes.txt"], ["not a Python file", "get_config()"]),
     ([SMOKE, SMOKE], ["given 2 times"]),
@@ -152,7 +152,7 @@ TYPED = [
     # folders that can't be one
     ([SMOKE, "--workdir=notes.txt"], ["notes.txt can't be a folder: it is a file"]),
     ([SMOKE, "--workdir=notes.txt/a/b"], ["notes.txt is a file", "--workdir="]),
-    ([SMOKE, "--workdir=configs"], ["configs holds files (cyclegan.py", "and no run", "--workdir"]),
+    ([SMOKE, "--workdir=configs"], ["configs holds files (", "and no run", "--workdir"]),
     ([SMOKE, "--workdir=gs://bucket/run"], ["is a URL", "local folder"]),
     ([SMOKE, "--workdir=" + 300 * "a"], ["too long", "--workdir"]),
 ]

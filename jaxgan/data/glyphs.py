@@ -125,9 +125,15 @@ class Glyphs:
 
 def _check(size: int, channels: int):
     if size < SMALLEST:
-        raise UserError(f"a glyph has at least {SMALLEST} pixels a side, not {size}")
+        raise UserError(
+            f"data.image_size={size} is too small for a glyph; try "
+            f"--config.data.image_size={SMALLEST}"
+        )
     if channels not in (1, 3):
-        raise UserError(f"glyphs have 1 channel or 3, not {channels}")
+        raise UserError(
+            f"data.channels={channels} doesn't fit the built-in glyphs, which have 1 (grey) or 3, "
+            f"not {channels}"
+        )
 
 
 def _counted(index: int, world: int):
