@@ -7,13 +7,13 @@ arXiv:1610.09585.
 
 draws the built-in glyphs by class (nothing to download). Both players are rewarded for classes
 that can be told: `loss.classes.discriminator` and `loss.classes.generator` weigh that against
-`loss.adversarial`. The discriminator learns classes from real and fake images, as in the paper;
-`--config.loss.classes.fake=false` from real ones alone.
+`loss.adversarial`. The generator's weight is 0.1 and the discriminator learns classes from real
+images alone, as WGAN-GP's authors did it: with the paper's 1, and from fakes too, the players agree
+on marks for the classes, and after 6,000 steps half as many glyphs can be read. The networks are
+DCGAN's, but for R1 in place of the discriminator's batch norm and a higher rate.
 
-The networks are DCGAN's, but for R1 in place of the discriminator's batch norm and a higher rate.
-
-Presets (`:a,b` combines them): `smoke` takes seconds; `dcgan`: with batch norm and Adam 2e-4
-(0.5, 0.999), as published; `mnist`, `cifar10` and `folder` (a sub-folder for each class) train on
+Presets (`:a,b` combines them): `smoke` takes seconds; `paper`: weights 1, classes of fakes, batch
+norm, Adam 2e-4 (0.5, 0.999); `mnist`, `cifar10` and `folder` (a sub-folder for each class) train on
 images at --config.data.path.
 """
 
@@ -29,15 +29,22 @@ def get_config(presets: str = "") -> ConfigDict:
     c.model.conditioning = "auxiliary"
     c.loss.adversarial = "bce"
     c.loss.classes.discriminator = 1.0
-    c.loss.classes.generator = 1.0
-    c.loss.classes.fake = True
+    c.loss.classes.generator = 0.1
+    c.loss.classes.fake = False
     defaults.with_r1(c)
     return select_presets(presets, PRESETS, c)
 
 
+def paper(config: ConfigDict) -> None:
+    """Odena et al.'s losses, with DCGAN's batch norm and Adam."""
+    defaults.without_r1(config)
+    config.loss.classes.generator = 1.0
+    config.loss.classes.fake = True
+
+
 PRESETS = {
     "smoke": defaults.smoke,
-    "dcgan": defaults.without_r1,
+    "paper": paper,
     "mnist": defaults.mnist,
     "cifar10": defaults.cifar10,
     "folder": defaults.folder,

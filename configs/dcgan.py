@@ -6,8 +6,8 @@ Generative Adversarial Networks", ICLR 2016, arXiv:1511.06434.
     python -m jaxgan.main --config=configs/dcgan.py
 
 draws the built-in glyphs (nothing to download) with the paper's settings: batches of 128, Adam
-2e-4 (0.5, 0.999), 100 numbers of noise, batch norm, N(0, 0.02). The noise is normal, as in the
-published code; the paper's is uniform (`--config.model.latent.law=uniform`).
+2e-4 (0.5, 0.999), 100 numbers of noise, batch norm, N(0, 0.02). The noise is normal, as most
+codes have it; the paper's is uniform (`--config.model.latent.law=uniform`).
 
 Presets (`:a,b` combines them): `smoke` takes seconds; `mnist`, `cifar10` and `folder` train on
 images at --config.data.path. Any power of two from 8 on is a size: --config.data.image_size=128.
@@ -28,7 +28,7 @@ def get_config(presets: str = "") -> ConfigDict:
         net.kind = "dcgan"
         net.norm = "batch"
     c.loss.adversarial = "bce"
-    c.train.handed = True  # the published code's generator plays with the discriminator's noise
+    c.train.handed = True  # as in PyTorch's example: both play with the same noise
     defaults.adam(c, 2e-4, 0.5, 0.999)
     return select_presets(presets, PRESETS, c)
 

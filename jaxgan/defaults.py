@@ -129,7 +129,7 @@ def adam(config: ConfigDict, rate: float, b1: float, b2: float) -> None:
 
 def with_r1(config: ConfigDict) -> None:
     """What learns the glyphs fast: R1 (Mescheder et al. 2018) instead of batch norm, averages."""
-    config.train.steps = 10000
+    config.train.steps = 16000
     for net in (config.model.generator, config.model.discriminator):
         net.width = 32
     config.model.discriminator.norm = "none"

@@ -1,4 +1,4 @@
-"""Config -> everything that a run is made of. The only reader of a ConfigDict.
+"""Config -> everything that a run is made of. Behind it nothing reads a ConfigDict but data.
 
 Names in a config select functions from the tables below; an unknown name, a value out of range
 or networks that can't take the images raise a `UserError` before anything is written.
