@@ -22,6 +22,7 @@ from jaxgan.commandline import select_presets
 def get_config(presets: str = "") -> ConfigDict:
     """The default run on the built-in glyphs, changed by the presets in order."""
     c = defaults.synthesis()
+    c.train.steps = 6000
     c.data.batch_size = 128
     c.model.latent.size = 100
     for net in (c.model.generator, c.model.discriminator):

@@ -23,6 +23,7 @@ from jaxgan.commandline import select_presets
 def get_config(presets: str = "") -> ConfigDict:
     """The default run on the built-in glyphs, changed by the presets in order."""
     c = defaults.synthesis()
+    c.train.steps = 6000
     c.data.batch_size = 128
     c.loss.adversarial = "lsgan"
     c.loss.labels = ConfigDict({"fake": 0.0, "real": 1.0, "wanted": 1.0})  # a, b, c

@@ -22,6 +22,7 @@ from jaxgan.commandline import select_presets
 def get_config(presets: str = "") -> ConfigDict:
     """The default run on the built-in glyphs, changed by the presets in order."""
     c = defaults.synthesis()
+    c.train.steps = 4000
     c.data.batch_size = 64
     c.train.critic_rounds = 5
     c.loss.adversarial = "wasserstein"
