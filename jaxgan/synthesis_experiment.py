@@ -156,12 +156,6 @@ def _require_sense(config: ConfigDict, loss: adversarial.AdversarialLoss, terms:
             f"{train.critic_rounds}, before the generator moves: make it a multiple, with "
             "train.first=discriminator"
         )
-    if (warmup.steps or warmup.every) and not warmup.rounds:
-        raise UserError(
-            "train.warmup.steps and train.warmup.every say when there are train.warmup.rounds "
-            "instead of train.critic_rounds, and there are none; try "
-            "--config.train.warmup.rounds=100, or set both to 0"
-        )
     if warmup.rounds and not (warmup.steps or warmup.every):
         raise UserError(
             f"train.warmup.rounds={warmup.rounds} never come; say in how many first steps with "

@@ -78,6 +78,26 @@ def test_keeps_the_parameters_type(build, x64):
     assert jax.tree.map(lambda x: x.dtype, after) == jax.tree.map(lambda x: x.dtype, before)
 
 
+def test_a_momentum_that_moves(gradients):
+    """m = u m + g; w -= rate m, with the u of each step."""
+    momenta = [0.5, 0.5, 0.6, 0.7, 0.7, 0.7]
+    w, m, expected = np.ones(4), np.zeros(4), []
+    for rate, u, g in zip(RATES, momenta, gradients, strict=True):
+        m = u * m + g
+        w = w - rate * m
+        expected.append(w)
+    build = optimizers.sgd_with_moving_momentum("p")
+    params, state, made = {"w": jnp.ones(4)}, None, []
+    for rate, u, g in zip(RATES, momenta, gradients, strict=True):
+        now = {"learning_rate/p": jnp.asarray(rate), "momentum/p": jnp.asarray(u)}
+        optimizer = build(now)
+        state = optimizer.init(params) if state is None else state
+        changes, state = optimizer.update({"w": jnp.asarray(g)}, state, params)
+        params = optax.apply_updates(params, changes)
+        made.append(params["w"])
+    np.testing.assert_allclose(made, expected, rtol=1e-12)
+
+
 def test_each_player_has_its_own_rate():
     now = {"learning_rate/p": jnp.float32(1), "learning_rate/q": jnp.float32(2)}
     for player, rate in (("p", 1), ("q", 2)):
@@ -111,13 +131,31 @@ def test_schedules(name, values, x64):
         assert schedule(jnp.int32(IMAGES)) == 0
 
 
+def test_the_schedules_of_2014(x64):
+    """The rate is divided at every batch, not below a floor; the momentum moves evenly."""
+    rate = optimizers.exponential(0.1, 1.25, 10, 0.05)
+    for batches, expected in [(0, 0.1), (1, 0.08), (2, 0.064), (4, 0.05), (1000, 0.05)]:
+        np.testing.assert_allclose(rate(jnp.int32(10 * batches)), expected, rtol=1e-12)
+    momentum = optimizers.moving(0.5, 0.7, 200)
+    for images, expected in [(0, 0.5), (50, 0.55), (200, 0.7), (900, 0.7)]:
+        np.testing.assert_allclose(momentum(jnp.int32(images)), expected, rtol=1e-12)
+    constant = optimizers.exponential(0.1, 1.0, 10, 0.0)
+    assert constant(jnp.int32(10**9)) == 0.1
+
+
 def test_cosine_ends_where_it_is_told(x64):
     assert optimizers.cosine(1.0, 100, final=0.25)(jnp.int32(100)) == 0.25
 
 
 @pytest.mark.parametrize(
     "schedule",
-    [optimizers.constant(2e-4), optimizers.linear_decay(1, 5, 9), optimizers.cosine(1, 9)],
+    [
+        optimizers.constant(2e-4),
+        optimizers.linear_decay(1, 5, 9),
+        optimizers.cosine(1, 9),
+        optimizers.exponential(0.1, 1.1, 2, 0.01),
+        optimizers.moving(0.5, 0.7, 9),
+    ],
 )
 def test_schedules_keep_to_float32(schedule):
     value = schedule(jnp.int32(3))

@@ -81,8 +81,9 @@ def compiled_once():
         return programs.setdefault(("sample", game), translator(sample))
 
     class Once:
-        def __init__(self, update, mesh):
-            self.update, self.name = compile_update(update, mesh), ("update", game)
+        def __init__(self, update, mesh, more=0):
+            self.update = compile_update(update, mesh, more)
+            self.name = (update.__name__, game)
 
         def lower(self, *arguments):
             self.arguments = arguments

@@ -121,10 +121,12 @@ def _deviation(values: np.ndarray) -> float:
     return float(np.mean(np.std(values, 0)))
 
 
-SCORES = (
-    *("readable", "classes", "class_accuracy", "modes", "reverse_kl"),
+GLYPHS = (
+    *("readable", "classes", "class_accuracy"),
     *(f"spread_{name}" for name in (*SPREADS, "least")),
 )
+COUNTED = ("modes", "readable", "reverse_kl")  # of classes that are modes
+SCORES = tuple(dict.fromkeys((*GLYPHS, *COUNTED)))
 
 
 def best_mode(name: str) -> str:
@@ -138,6 +140,11 @@ def _require_judge(name: str, data: datasets.Labelled) -> None:
     if name and data.judge is None:
         raise UserError(
             f"checkpoint.best={name!r} needs a judge, which comes with the built-in glyphs alone"
+        )
+    there = COUNTED if data.counted else GLYPHS
+    if name and name not in there:
+        raise UserError(
+            f"checkpoint.best={name!r} is no score of these data; there is {', '.join(there)}"
         )
 
 
