@@ -363,5 +363,5 @@ def _missing_field(error: AttributeError) -> str | None:
     reader = next(step for step in reversed(steps) if "ml_collections" not in step.filename)
     return (
         f"the config lacks a field {name!r}, which {Path(reader.filename).name} reads at line "
-        f"{reader.lineno} ({reader.line}); add it, as configs/cyclegan.py does"
+        f"{reader.lineno} ({reader.line}); add it there"
     )

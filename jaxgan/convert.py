@@ -46,7 +46,7 @@ from jaxgan import (
 )
 from jaxgan.checkpoint import Checkpoints, differing, named
 from jaxgan.errors import UserError
-from jaxgan.files import write_atomically
+from jaxgan.files import expanded, write_atomically
 from jaxgan.models import published, published_dcgan
 
 COMMAND = "python -m jaxgan.convert"
@@ -353,7 +353,7 @@ def _fitted(what: str, variables: Any, template: Any) -> Any:
 
 
 def _digest(file: str) -> str:
-    return hashlib.sha256(Path(file).expanduser().read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(expanded(file).read_bytes()).hexdigest()[:16]
 
 
 def export(run: trained.Run, output: str, overwrite: bool = False) -> list[str]:
@@ -410,6 +410,11 @@ def _write_dcgan(run: trained.Run, net: str) -> dict[str, np.ndarray]:
     c = run.config.model[net]
     if c.kind != "dcgan":
         raise UserError(f"{net} is of the kind {c.kind!r}, for which there are no published names")
+    if run.built.game.classes:
+        raise UserError(
+            f"{net} is of a conditional run (model.conditioning={run.config.model.conditioning}), "
+            "for which there are no published names"
+        )
     write = {
         "generator": published_dcgan.dcgan_generator_to_published,
         "discriminator": published_dcgan.dcgan_discriminator_to_published,

@@ -103,7 +103,7 @@ def synthesis() -> ConfigDict:
     c.optimizer = ConfigDict()
     for player in ("generator", "discriminator"):
         o = c.optimizer[player] = ConfigDict()
-        o.name = "adam"  # or sgd (b1 is its momentum), rmsprop (b2 is its decay)
+        o.name = "adam"  # or sgd, momentum (b1 is what it is called), rmsprop (b2 is its decay)
         o.learning_rate = 2e-4
         o.b1 = 0.5
         o.b2 = 0.999
@@ -112,7 +112,7 @@ def synthesis() -> ConfigDict:
         )
         o.decay = 1.0  # exponential: the rate is divided by it at every step
         o.lowest = 0.0  # exponential: the rate stays above
-        o.last_b1 = 0.0  # sgd: the momentum moves there
+        o.last_b1 = 0.0  # momentum: it moves there from b1
         o.last_b1_images = 0.0  # ... over so many images; 0: it stays
 
     c.checkpoint = ConfigDict({"every": 1000, "keep": 2, "best": ""})

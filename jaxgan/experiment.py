@@ -1,4 +1,4 @@
-"""Config -> everything that a run is made of. Behind it nothing reads a ConfigDict but data.
+"""Config -> everything that a run is made of. Networks, losses and updates never see a ConfigDict.
 
 Names in a config select functions from the tables below; an unknown name, a value out of range
 or networks that can't take the images raise a `UserError` before anything is written.
@@ -245,6 +245,7 @@ def _require_images(config: ConfigDict, data: Any) -> None:
 
 def unpaired(config: ConfigDict) -> Game:
     """CycleGAN with the config's networks and losses."""
+    choose("train.first", config.train.first, dict.fromkeys(("generators", "discriminators")))
     generator, discriminator = networks(config)
     return cyclegan(
         dict.fromkeys(GENERATORS, generator) | dict.fromkeys(DISCRIMINATORS, discriminator),
@@ -327,7 +328,7 @@ def player_schedules(
         "linear": lambda: optimizers.linear_decay(rate, images / 2, images),
         "to_zero": lambda: optimizers.linear_decay(rate, 0, images),
         "cosine": lambda: optimizers.cosine(rate, images),
-        "exponential": lambda: optimizers.exponential(rate, c.decay, batch_size, c.lowest),
+        "exponential": lambda: optimizers.exponential(rate, c.decay, batch_size, c.lowest * share),
     }
     made = {
         f"learning_rate/{player}": choose(
@@ -342,23 +343,25 @@ def player_schedules(
 
 
 def optimizer(player: str, c: ConfigDict, share: float = 1.0) -> Optimizer:
-    """A player's optimizer; betas to the power of `share`."""
+    """A player's optimizer; its decays to the power of `share`."""
     tables = {
         "adam": lambda: optimizers.adam(player, c.b1**share, c.b2**share),
-        "sgd": lambda: optimizers.sgd(player, c.b1),
+        "sgd": lambda: optimizers.sgd(player, c.b1**share),
         "momentum": lambda: optimizers.sgd_with_moving_momentum(player),
-        "rmsprop": lambda: optimizers.rmsprop(player, c.b2),
+        "rmsprop": lambda: optimizers.rmsprop(player, c.b2**share),
     }
     return choose(f"optimizer.{player.removesuffix('s')}.name", c.name, tables)()
 
 
 def _lazy_share(game: Game, player: str) -> float:
-    """Of a player's steps that come every n-th time besides its own: n / (n + 1).
+    """Of a player's m steps between two lazy ones: m / (m + 1), or 1 where there are none.
 
-    So much rate and betas are scaled, that n + 1 steps do what n did (Karras et al. 2020, app. B).
+    So much rate and decays are scaled, that m + 1 steps do what m did (Karras et al. 2020, app. B).
     """
-    every = max((phase.every for phase in game.phases if phase.player == player), default=1)
-    return every / (every + 1) if every > 1 else 1.0
+    phases = [phase for phase in game.phases if phase.player == player]
+    every = max((phase.every for phase in phases), default=1)
+    steps = every * max((phase.repeats for phase in phases if phase.every == 1), default=1)
+    return steps / (steps + 1) if every > 1 else 1.0
 
 
 GAMES = {"cyclegan": unpaired, "synthesis": synthesis_game}

@@ -41,6 +41,11 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] = ()) -> ConfigDict
             f"checkpoint.best={config.checkpoint.best!r} needs scores during the run; try "
             f"--config.evaluate.every={config.checkpoint.every}"
         )
+    if config.checkpoint.best and "label_key" in config.data and not config.evaluate.num:
+        raise UserError(
+            f"checkpoint.best={config.checkpoint.best!r} needs samples to be judged; try "
+            "--config.evaluate.num=1000"
+        )
     if not config.data.low < config.data.high:
         raise UserError(
             f"data.low={config.data.low} is not below data.high={config.data.high}; they are the "
@@ -124,6 +129,11 @@ RANGES = {
     "model.conditioning": _among("none", "concatenation", "projection", "auxiliary"),
     "model.generator.activation": _among("leaky_relu", "relu"),
     "model.generator.output": _among("tanh", "sigmoid", "linear"),
+    **{f"model.{net}.init_range": _at_least(0) for net in ("generator", "discriminator")},
+    **{
+        f"loss.labels.{name}": (math.isfinite, "a finite number")
+        for name in ("fake", "real", "wanted")
+    },
     "model.discriminator.pool": _among("mean", "sum"),
     "model.discriminator.maxout": _at_least(0),
     "model.discriminator.dropout": _between(0, 1),

@@ -20,6 +20,13 @@ def disk_error(path: Path | str, error: OSError) -> UserError:
     return UserError(f"{path} can't be written: {reason}. {advice}")
 
 
+def expanded(path: Path | str) -> Path:
+    """The path with its `~`, or as it is where nobody has such a home."""
+    with contextlib.suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
+
+
 def write_atomically(path: Path | str, data: bytes, *, sync: bool = False) -> None:
     """Writes a file at once: a process killed here leaves the old file or the new one.
 

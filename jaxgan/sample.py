@@ -192,6 +192,8 @@ def _require_noise(run: trained.Run, flags: dict) -> None:
             f"{flags['workdir']} translates pictures and makes none of noise; use "
             f"python -m jaxgan.translate --workdir={flags['workdir']}"
         )
+    if "generator" not in run.weights:
+        raise UserError(f"{flags['workdir']} holds no generator, so nothing can be made with it")
     if len(_shape(run)) == 1 and flags["format"] != "npz":
         raise UserError(
             f"{flags['workdir']} makes points in the plane and no pictures; add --format=npz"

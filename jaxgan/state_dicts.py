@@ -8,6 +8,7 @@ import safetensors.numpy
 
 from jaxgan import torch_file
 from jaxgan.errors import UserError
+from jaxgan.files import expanded
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
@@ -20,7 +21,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     Raises:
       UserError: there is no such file, it is none of these, is damaged, or asks for code to be run.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"{path} {what}; a .pth or a .safetensors file is needed")

@@ -280,6 +280,7 @@ def _shared_by(config: ConfigDict, experiment: Experiment) -> str:
     if devices < there:
         micro = config.data.batch_size // config.train.accumulate
         why = f"as {micro} images at a time divide" if micro > 1 else "for 1 image at a time"
+        why = f"for {experiment.seeds} seeds side by side" if experiment.seeds > 1 else why
         text = f"{devices} of {text}" + (f" ({why})" if str(config.devices) == "auto" else "")
     if jax.process_count() > 1:
         text += f" in {jax.process_count()} processes"

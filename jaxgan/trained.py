@@ -13,7 +13,7 @@ from jaxgan.experiment import Experiment
 
 
 class Run(NamedTuple):
-    """A trained run, as far as translating needs it.
+    """A trained run, as far as using its networks needs it.
 
     Attributes:
       config: resolved, of the run.

@@ -30,7 +30,7 @@ from tqdm import tqdm
 from jaxgan import awake, commandline, pictures, trained, workdir
 from jaxgan.data import arrays, datasets, sources
 from jaxgan.errors import UserError
-from jaxgan.files import write_atomically
+from jaxgan.files import expanded, write_atomically
 from jaxgan.models import resnet
 from jaxgan.update import decode
 
@@ -68,7 +68,7 @@ def _main(argv: Sequence[str]) -> int:
     if flags["resize"] < 0:
         raise UserError(f"--resize={flags['resize']} doesn't fit: it takes a size, or 0 for none")
     source = open_pictures(flags["input"])
-    inside = Path(flags["input"]).expanduser().is_dir()
+    inside = expanded(flags["input"]).is_dir()
     targets = plan(source, flags["output"], flags["overwrite"], inside)
     run = trained.open_run(flags["workdir"], flags["step"], flags["weights"])
     made = translator(run, flags["direction"])
@@ -107,7 +107,7 @@ def open_pictures(path: str) -> sources.ImageFolder:
     Raises:
       UserError: where there is none.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     if place.is_file():
         if not place.name.lower().endswith(sources.READ):
             raise UserError(f"--input={path} is no {sources.KINDS} file")

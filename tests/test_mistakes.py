@@ -177,7 +177,7 @@ FAULTY = {
     "binary": ("\0", ["binary.py", "SyntaxError"]),
     "short": (
         "from ml_collections import ConfigDict\n\ndef get_config():\n    return ConfigDict()\n",
-        ["lacks a field 'train'", "configs/cyclegan.py"],
+        ["lacks a field 'train'", "add it there"],
     ),
 }
 

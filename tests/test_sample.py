@@ -278,7 +278,8 @@ def trained(tmp_path_factory):
     """A run's folder as training leaves it, with networks that haven't learned anything."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     mlp = [f"--config.model.{net}.kind=mlp" for net in ("generator", "discriminator")]
-    config = resolved("cgan.py", *mlp, "--config.model.discriminator.norm=none")
+    colour = ("--config.data.channels=3", "--config.ema.half_life=0")
+    config = resolved("cgan.py", *mlp, *colour, "--config.model.discriminator.norm=none")
     built = experiment.build(config, 1)
     workdir.record(folder, {**config.to_dict(), "found": {"train": 1}}, ["test"])
     with Checkpoints(folder) as checkpoints:

@@ -131,11 +131,7 @@ def glyph_set(data: ConfigDict) -> Labelled:
     Raises:
       UserError: for sizes that glyphs aren't drawn at, or other values than bytes.
     """
-    if data.load_size != data.image_size:
-        raise UserError(
-            f"data.load_size={data.load_size} doesn't fit the built-in glyphs, which are drawn at "
-            f"data.image_size={data.image_size}; leave it at 0"
-        )
+    _require_drawn_size(data)
     if data.dtype != "uint8":
         raise UserError(
             f"data.dtype={data.dtype} doesn't fit the built-in glyphs, which are drawn in uint8"
@@ -214,12 +210,21 @@ def labelled_prepared(data: ConfigDict) -> Labelled:
     return opened._replace(notes=(f"{data.name} is read from {place}.", *opened.notes))
 
 
+def _require_drawn_size(data: ConfigDict) -> None:
+    if data.load_size != data.image_size:
+        raise UserError(
+            f"data.load_size={data.load_size} doesn't fit the built-in glyphs, which are drawn at "
+            f"data.image_size={data.image_size}; leave it at 0"
+        )
+
+
 def stacked_set(data: ConfigDict) -> Labelled:
     """Three grey glyphs on top of each other, `data.count` times: 1,000 classes.
 
     Raises:
       UserError: for other images than RGB bytes, or sizes that glyphs aren't drawn at.
     """
+    _require_drawn_size(data)
     if data.channels != stacked.CHANNELS or data.dtype != "uint8":
         raise UserError(
             "data.name=stacked has a glyph in each of three channels, in uint8; leave "

@@ -14,6 +14,7 @@ from jaxgan.data import sources, transforms
 from jaxgan.data.arrays import UINT8, Values
 from jaxgan.data.sources import Cached, ImageFolder, Source, Stored, Subset
 from jaxgan.errors import UserError
+from jaxgan.files import expanded
 
 UNLABELLED = ("image",)  # the one class of images without classes
 LAYOUT = (
@@ -290,7 +291,7 @@ def existing(path: str | os.PathLike, wanted: str) -> Path:
     """
     if not os.fspath(path):
         raise UserError(f"data.path is not set. {wanted}: --config.data.path=PATH")
-    root = Path(path).expanduser()
+    root = expanded(path)
     if not root.exists():
         raise UserError(
             f"data.path={root} does not exist{sources.nearest_existing(root)}. {wanted}: "

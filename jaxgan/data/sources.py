@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 from jaxgan.data import arrays, transforms
 from jaxgan.data.arrays import UINT8, OutOfRange, Values
 from jaxgan.errors import UserError
+from jaxgan.files import expanded
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 # Named, so that a file with a false suffix never reaches Pillow's less guarded decoders.
@@ -410,7 +411,7 @@ def open_unpaired_folder(
             f"data.path is not set. A folder with {UNPAIRED_LAYOUT} is needed: "
             "--config.data.path=DIR"
         )
-    root = Path(path).expanduser()
+    root = expanded(path)
     _check_unpaired_layout(root)
     sides = {"trainA": load_size, "trainB": load_size}
     sides |= {name: image_size for name in ("testA", "testB") if (root / name).exists()}

@@ -20,6 +20,7 @@ import numpy as np
 from jaxgan.data import labelled, sources, transforms
 from jaxgan.data.labelled import Labelled
 from jaxgan.errors import UserError
+from jaxgan.files import expanded
 
 PREFIX = "tfds:"
 COMMAND = "python -m jaxgan.data.prepare"
@@ -70,7 +71,7 @@ def data_dir(path: str) -> Path:
     path = path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if "://" in path:
         raise UserError(f"{path} is a URL; data sets are read from a local folder")
-    return Path(path).expanduser()
+    return expanded(path)
 
 
 def library() -> ModuleType:

@@ -99,6 +99,10 @@ def synthesis(
     def made(run: Passes, latents: jax.Array, label: jax.Array | None) -> jax.Array:
         return run("generator", latents if label is None else (latents, label))[0]
 
+    def of_fakes(key: jax.Array) -> jax.Array:
+        """A dropout key apart from the discriminator's, whose masks would be the same."""
+        return jax.random.fold_in(key, 1)
+
     def judged(run: Passes, context: Context, label, *images: jax.Array) -> list[tuple]:
         """(logits, class logits or None) of each batch of images."""
         if NOISE in context.schedules:
@@ -120,7 +124,8 @@ def synthesis(
         for i, term in enumerate(terms):
             value = term.value(logits, real, fake, jax.random.fold_in(key, i), batch)
             metrics[term.name] = value
-            total = total + term.weight * term.every * value
+            # A lazy one stands for what it would have done in every round of `every` steps.
+            total = total + term.weight * (term.every * rounds if term.every > 1 else 1) * value
         return total
 
     def discriminator(nets, memory, handoff, batch: Batch, context: Context):
@@ -130,7 +135,7 @@ def synthesis(
         given, fake = {}, handoff.get("fake")
         if fake is None:
             given = {"latent": drawn("latent", batch, keys[0])}
-            fake = made(Passes(modules, nets, keys[1]), given["latent"], label)
+            fake = made(Passes(modules, nets, of_fakes(keys[1])), given["latent"], label)
         fake = jax.lax.stop_gradient(fake)
         run = Passes(modules, nets, keys[1])
         (real_logits, real_class), (fake_logits, fake_class) = judged(
@@ -150,7 +155,9 @@ def synthesis(
         """The lazy penalties."""
         keys = jax.random.split(context.key, 3)
         label = batch["label"] if classes else None
-        fake = made(Passes(modules, nets, keys[1]), drawn("latent", batch, keys[0]), label)
+        fake = made(
+            Passes(modules, nets, of_fakes(keys[1])), drawn("latent", batch, keys[0]), label
+        )
         run, metrics = Passes(modules, nets, keys[1]), {}
         fake = jax.lax.stop_gradient(fake)
         loss = penalised(lazy, run, batch["image"], fake, label, keys[2], batch, metrics)

@@ -23,7 +23,8 @@ class Penalty(NamedTuple):
       value: (logits, real, fake, key, given) -> scalar; `key` is for what it draws, and `given`
         holds draws by name that are to be used instead.
       every: 1: part of the discriminator's loss; n: a move of its own at each n-th step, its
-        weight times n (lazy regularization, Karras et al. 2020, appendix B).
+        weight times n and times the discriminator's rounds in a step (lazy regularization, Karras
+        et al. 2020, appendix B).
     """
 
     name: str
