@@ -214,7 +214,7 @@ def _settle_classes(config: ConfigDict, there: int) -> None:
     """Makes `data.classes` what the data have.
 
     Raises:
-      UserError: where another number was given, or classes are asked of images without any.
+      UserError: where another number was given.
     """
     if config.data.classes not in (0, there):
         raise UserError(

@@ -219,8 +219,6 @@ def _require_read(field: str, c: ConfigDict) -> None:
 
 
 def _classes(config: ConfigDict) -> Classes | None:
-    kinds = dict.fromkeys(("none", "concatenation", "projection", "auxiliary"))
-    choose("model.conditioning", config.model.conditioning, kinds)
     if config.model.conditioning == "none":
         return None
     c = config.loss.classes
@@ -323,9 +321,14 @@ def cgan_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
       UserError: for an unconditional run, or other than three widths.
     """
     g = config.model.generator
+    if config.model.conditioning == "none":
+        raise UserError(
+            "model.generator.kind=cgan_mlp makes images of given classes; set "
+            "--config.model.conditioning=concatenation, or another kind"
+        )
     return mlp.ConditionalGenerator(
         shape=_shape(config),
-        classes=_wanted_count(config, "model.generator.kind"),
+        classes=_count(config),
         widths=_three("model.generator.widths", g.widths),
         dropout=g.dropout,
         output=g.output,
@@ -354,15 +357,6 @@ def cgan_discriminator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Modul
         **_init(d),
         **_dense(types),
     )
-
-
-def _wanted_count(config: ConfigDict, field: str) -> int:
-    if config.model.conditioning == "none":
-        raise UserError(
-            f"{field}=cgan_mlp makes images of given classes; set "
-            "--config.model.conditioning=concatenation, or another kind"
-        )
-    return _count(config)
 
 
 def _three(field: str, text: str) -> tuple[int, int, int]:

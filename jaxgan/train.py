@@ -176,16 +176,12 @@ def _stream(config: ConfigDict, experiment: Experiment, data: Any, leading, plac
     """The run's batches; of several seeds, each seed's own."""
     if experiment.seeds == 1:
         return experiment.task.stream(config, data, leading, **place)
-    configs = [_seeded(config, i) for i in range(experiment.seeds)]
-    return seeds.Streams([experiment.task.stream(c, data, leading, **place) for c in configs])
-
-
-def _seeded(config: ConfigDict, i: int) -> ConfigDict:
-    """The config of the group's i-th seed by itself."""
-    alone = config.copy_and_resolve_references()
-    alone.seed = config.seed + i
-    alone.train.seeds = 1
-    return alone
+    streams = []
+    for i in range(experiment.seeds):
+        alone = config.copy_and_resolve_references()
+        alone.seed = config.seed + i
+        streams.append(experiment.task.stream(alone, data, leading, **place))
+    return seeds.Streams(streams)
 
 
 def _line(state: TrainState, experiment: Experiment, first_seed: int) -> dict[str, float]:
@@ -322,38 +318,27 @@ class _Bench:
     def __init__(self, config, experiment: Experiment, data: Any, folder: Path, logs: Logs):
         self._config, self._experiment = config, experiment
         self._folder, self._logs = folder, logs
-        make = experiment.task.bench
-        if experiment.seeds == 1:
-            self._benches = [make(config, data, experiment.game)]
-        else:
-            alone = [_seeded(config, i) for i in range(experiment.seeds)]
-            self._benches = [make(c, data, experiment.game) for c in alone]
+        self._bench = experiment.task.bench(config, data, experiment.game)
 
     def sample(self, state: TrainState, step: int) -> None:
         """samples/step_N.png: what the weights make, always of the same input."""
-        weights = self._weights(state)
-        parts = {i: self._benches[i].grid(weights[i]) for i in weights}
-        if self._experiment.seeds == 1:
-            rows, labels, groups = parts[0]
-            self._logs.images(step, "samples", pictures.grid(rows, labels, f"step {step}", groups))
-            return
-        shown = [
-            (f"seed {self._config.seed + i}", pictures.grid(rows, labels, None, groups))
-            for i, (rows, labels, groups) in parts.items()
-        ]
-        self._logs.images(step, "samples", panels(shown))
+        title = f"step {step}" if self._experiment.seeds == 1 else None
+        shown = []
+        for seed, weights in self._weights(state).items():
+            rows, labels, groups = self._bench.grid(weights, seed)
+            shown.append((f"seed {seed}", pictures.grid(rows, labels, title, groups)))
+        picture = shown[0][1] if self._experiment.seeds == 1 else panels(shown)
+        self._logs.images(step, "samples", picture)
 
     def evaluate(self, state: TrainState, step: int) -> dict[str, float]:
         """The whole test set: scores.jsonl and test/index.html."""
-        weights = self._weights(state)
         alone = self._experiment.seeds == 1
         each, sections, said = {}, [], []
-        for i in weights:
-            seed = self._config.seed + i
+        for seed, weights in self._weights(state).items():
             of = "" if alone else f"seed {seed}: "
-            each[seed], made = self._benches[i].evaluate(weights[i])
+            each[seed], made = self._bench.evaluate(weights, seed)
             sections += [section._replace(title=of + section.title) for section in made]
-            said += [f"step {step}: {of}{line}" for line in self._benches[i].summary(each[seed])]
+            said += [f"step {step}: {of}{line}" for line in self._bench.summary(each[seed])]
         scores = each[self._config.seed] if alone else seeds.scores(each)
         self._logs.scores(step, scores)
         facts = {"step": step, **scores, "config": self._config.to_dict()}
@@ -364,11 +349,12 @@ class _Bench:
         return scores
 
     def _weights(self, state: TrainState) -> dict[int, Any]:
-        """Place in the group -> net -> variables, of the seeds that have met no NaN."""
-        state = local_copy(state)
+        """Seed -> net -> variables, of the seeds that have met no NaN."""
+        state, first = local_copy(state), self._config.seed
+        weights = self._experiment.weights
         if self._experiment.seeds == 1:
-            return {0: self._experiment.weights(state)}
-        return {i: self._experiment.weights(seeds.one(state, i)) for i in seeds.good(state)}
+            return {first: weights(state)}
+        return {first + i: weights(seeds.one(state, i)) for i in seeds.good(state)}
 
     def summary(self) -> list[str]:
         """What to read at the end of a run."""

@@ -113,11 +113,12 @@ def make_update(
         batch = decode(batch, dtype)
         leaf = jax.tree.leaves(batch)[0]
         batch_size = leaf.shape[1] * leaf.shape[2]
-        context, now = _context(schedules, state, constants)
+        context = _context(schedules, state, constants)
         handoff: dict[str, Any] = {}
         for index, phase in enumerate(game.phases):
             extra = first_round if game.extra and game.extra.phase == phase.name else 0
-            play = _player(game, phase, index, optimizers[phase.player](now), extra)
+            optimizer = optimizers[phase.player](context.schedules)
+            play = _player(game, phase, index, optimizer, extra)
             if phase.every == 1:
                 state, handoff, metrics = play(state, batch, handoff, context)
             else:
@@ -150,19 +151,20 @@ def make_rounds(
     def rounds(
         state: TrainState, batch: Batch, constants: Any, first_round: jax.Array
     ) -> TrainState:
-        context, now = _context(schedules, state, constants)
-        play = _player(game, phase, index, optimizers[phase.player](now), first_round)
+        context = _context(schedules, state, constants)
+        optimizer = optimizers[phase.player](context.schedules)
+        play = _player(game, phase, index, optimizer, first_round)
         state, _, metrics = play(state, decode(batch, dtype), {}, context)
         return state.replace(metrics=state.metrics | _added(state.metrics, metrics))
 
     return rounds
 
 
-def _context(schedules: Schedules, state: TrainState, constants: Any):
-    """The step's context, and what its schedules are now."""
+def _context(schedules: Schedules, state: TrainState, constants: Any) -> Context:
+    """The step's, before a phase's name is folded into its key."""
     now = {name: f(state.images) for name, f in schedules.items()}
     key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    return Context(key, state.step, state.images, now, constants), now
+    return Context(key, state.step, state.images, now, constants)
 
 
 def _hash(name: str) -> int:

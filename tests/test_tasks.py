@@ -95,7 +95,7 @@ def test_real_glyphs_are_clean_and_noise_is_not(config, data):
     config = config.copy_and_resolve_references()
     config.evaluate.num = 64
     real = np.stack([glyphs.draw(1000 + i, 16) for i in range(64)]) / 127.5 - 1
-    scores, (section,) = bench(config, data, lambda _: jnp.asarray(real)).evaluate({})
+    scores, (section,) = bench(config, data, lambda _: jnp.asarray(real)).evaluate({}, 0)
     assert scores["readable"] == 1
     assert scores["classes"] == 10
     assert [row.name for row in section.rows[:3]] == [
@@ -103,7 +103,7 @@ def test_real_glyphs_are_clean_and_noise_is_not(config, data):
     ]
 
     judged = bench(config, data, lambda z: jnp.tile(z[:, :, None, None], (1, 16, 16, 3)))
-    scores, _ = judged.evaluate({})
+    scores, _ = judged.evaluate({}, 0)
     assert scores["readable"] == 0
     assert scores["classes"] == 0
     (line,) = judged.summary({"readable": 0.5, "classes": 7})
@@ -112,7 +112,7 @@ def test_real_glyphs_are_clean_and_noise_is_not(config, data):
 
 def test_the_grid_shows_the_same_noise_each_time(config, data):
     made = bench(config, data, lambda z: jnp.tile(jnp.tanh(z)[:, :, None, None], (1, 16, 16, 3)))
-    (rows, labels, groups), (again, *_) = made.grid({}), made.grid({})
+    (rows, labels, groups), (again, *_) = made.grid({}, 0), made.grid({}, 0)
     assert (len(rows), len(rows[0]), len(labels), groups) == (8, 8, 8, None)
     assert np.array_equal(np.array(rows), np.array(again))
     assert len({image.tobytes() for row in rows for image in row}) > 40

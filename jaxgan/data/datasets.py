@@ -53,11 +53,7 @@ def folder(data: ConfigDict) -> Dataset:
       UserError: where it isn't there, or isn't what it should be.
     """
     opened = sources.open_unpaired_folder(
-        data.path,
-        data.channels,
-        image_size=data.image_size,
-        load_size=data.load_size,
-        values=values(data),
+        data.path, data.channels, values=values(data), **_sizes(data)
     )
     four = (opened.train_A, opened.train_B, opened.test_A, opened.test_B)
     return Dataset(*four, paired=False, notes=tuple(opened.notes))
@@ -73,13 +69,7 @@ def prepared(data: ConfigDict) -> Dataset:
     """
     _require_pictures(data)
     data.name, place = tfds.find(data.name, data.path)
-    opened = tfds.open_unpaired(
-        place,
-        data.channels,
-        key=data.image_key,
-        image_size=data.image_size,
-        load_size=data.load_size,
-    )
+    opened = tfds.open_unpaired(place, data.channels, key=data.image_key, **_sizes(data))
     four = (opened.train_A, opened.train_B, opened.test_A, opened.test_B)
     notes = (f"{data.name} is read from {place}.", *opened.notes)
     return Dataset(*four, paired=False, notes=notes)

@@ -5,7 +5,7 @@ variables, and back. Everything is read off names and shapes. Both convolutions 
 convolutions are transposed by ``2, 3, 1, 0``: see `convolution.transposed_convolution`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -203,12 +203,17 @@ def _from_published(arrays: Arrays, entries: list[Entry], network: str) -> tuple
     unknown = sorted(set(arrays) - used - ignored)
     if missing or unknown:
         told = [
-            f"{word} {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}"
+            f"{word} {listed(names)}"
             for word, names in (("missing", missing), ("unknown", unknown))
             if names
         ]
         raise UserError(f"no published {network}: {'; '.join(told)}")
     return norm, variables
+
+
+def listed(names: Sequence[str]) -> str:
+    """For a message: the first six, and whether there are more."""
+    return ", ".join(names[:6]) + " ..." * (len(names) > 6)
 
 
 def _to_published(variables: Variables, entries: Iterator[Entry]) -> dict[str, np.ndarray]:

@@ -15,16 +15,15 @@ Three things differ from code to code, none of them in what is computed:
   by the position that it takes; elsewhere the network counts as one without norms.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxgan.errors import UserError
 from jaxgan.models.dcgan import BASE
+from jaxgan.models.published import Arrays, Variables, listed
 
-Arrays = Mapping[str, np.ndarray]
-Variables = dict[str, Any]
 SEQUENTIAL = "nn.Sequential"
 NORM = ("weight", "bias", "running_mean", "running_var")
 
@@ -179,7 +178,7 @@ def _read(arrays: dict[str, np.ndarray], network: str) -> tuple[str, list[int], 
         stats[place] = {"mean": mean if bias is None else mean - bias, "var": var}
     unknown = sorted(set(arrays) - used)
     if unknown:
-        raise UserError(f"unknown {_listed(unknown)}")
+        raise UserError(f"unknown {listed(unknown)}")
     return norm, features[:-1], {"params": params} | ({"batch_stats": stats} if stats else {})
 
 
@@ -259,11 +258,7 @@ def _features(arrays: Arrays, names: list[str], network: str) -> list[int]:
 def _require(names: Iterable[str], arrays: Arrays) -> None:
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise UserError(f"missing {_listed(missing)}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + " ..." * (len(names) > 6)
+        raise UserError(f"missing {listed(missing)}")
 
 
 def _without_prefix(arrays: Arrays) -> dict[str, np.ndarray]:

@@ -1,5 +1,7 @@
 """Images with classes, which a game makes of noise."""
 
+import functools
+
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -32,32 +34,33 @@ def stream(config: ConfigDict, data: datasets.Labelled, leading, **placement):
 
 def bench(config: ConfigDict, data: datasets.Labelled, game: Game) -> Bench:
     """Samples of the same noise all through a run, and what the data's judge says of them."""
-    key = jax.random.key(config.seed)
     made = sampler(game)
+    of_real = functools.cache(lambda: _measured(data))  # not before a score needs it
 
-    def samples(weights, indices, labels):
+    def samples(weights, seed, indices, labels):
+        key = jax.random.key(seed)
         # Always as many at a time, so that one program makes them all.
         whole = -(-len(indices) // SAMPLES**2) * SAMPLES**2
         chunks = (np.resize(x, whole).reshape(-1, SAMPLES**2) for x in (indices, labels))
         parts = [np.asarray(made(weights, key, *chunk)) for chunk in zip(*chunks, strict=True)]
         return pictures.to_uint8(np.concatenate(parts)[: len(indices)])
 
-    def grid(weights):
+    def grid(weights, seed):
         columns = min(game.classes, MOST_COLUMNS) or SAMPLES
         at = np.arange(SAMPLES * columns)
         if game.classes:  # a column is a class, a row is the same noise for all of them
-            images = samples(weights, at // columns, at % columns)
+            images = samples(weights, seed, at // columns, at % columns)
         else:
-            images = samples(weights, at, at)
+            images = samples(weights, seed, at, at)
         rows = [list(images[i : i + columns]) for i in range(0, len(at), columns)]
         return rows, data.classes[:columns] if game.classes else [""] * columns, None
 
-    def evaluate(weights):
+    def evaluate(weights, seed):
         count = config.evaluate.num
         if data.judge is None or not count:
             return {}, []
         asked = np.arange(count) % len(data.classes)
-        images = samples(weights, np.arange(count), asked)
+        images = samples(weights, seed, np.arange(count), asked)
         labels, surely = data.judge(images)
         readable = surely >= READABLE
         if data.counted:
@@ -70,7 +73,7 @@ def bench(config: ConfigDict, data: datasets.Labelled, game: Game) -> Bench:
         if game.classes:
             scores["class_accuracy"] = float(np.mean(readable & (labels == asked)))
         if data.measure is not None:
-            scores |= _spreads(data, images, labels, readable)
+            scores |= _spreads(data, of_real(), images, labels, readable)
         rows = [
             Row(data.classes[labels[i]], {"sample": image}, {"sureness": float(surely[i])})
             for i, image in enumerate(images[: SAMPLES**2])
@@ -96,14 +99,18 @@ def bench(config: ConfigDict, data: datasets.Labelled, game: Game) -> Bench:
     return Bench(grid, evaluate, summary)
 
 
-def _spreads(data: datasets.Labelled, images, labels, readable) -> dict[str, float]:
+def _measured(data: datasets.Labelled) -> dict[str, np.ndarray]:
+    """What varies within a class, of the real images that are never trained on."""
+    return data.measure(np.stack([data.test[i] for i in range(len(data.test))]))
+
+
+def _spreads(data: datasets.Labelled, wanted, images, labels, readable) -> dict[str, float]:
     """How far position, slant and colour spread within a class, over what real images' do.
 
     The mean over the classes of the deviations' ratios, and `spread_least`, the least of all of
     them. A class with fewer than `FEW` readable samples spreads by nothing.
     """
-    real = np.stack([data.test[i] for i in range(len(data.test))])
-    wanted, found = data.measure(real), data.measure(images)
+    found = data.measure(images)
     ratios: dict[str, list[float]] = {name: [] for name in SPREADS}
     for label in range(len(data.classes)):
         theirs, ours = data.test_labels == label, readable & (labels == label)

@@ -73,24 +73,23 @@ def stream(config: ConfigDict, data: Points, leading: tuple[int, int], **placeme
     return pipeline.Batches(grain.MapDataset.range(2**62).map(batch_at), 1, 64)
 
 
-def bench(config: ConfigDict, data: Points, game: Game):
+def bench(config: ConfigDict, data: Points, game: Game) -> Bench:
     """Samples of the same noise all through a run: a picture over the density, and scores."""
-    key, made = jax.random.key(config.seed), sampler(game)
+    made = sampler(game)
     count = config.evaluate.num
     labels = np.arange(max(count, SHOWN)) % max(game.classes, 1)
-    rng = np.random.default_rng([config.seed, TEST])
-    real = worlds.draw(data.world, SHOWN, rng)[0]
 
-    def samples(weights, count):
+    def samples(weights, seed, count):
         indices = jnp.arange(count, dtype=jnp.int32)
-        return np.asarray(made(weights, key, indices, labels[:count]))
+        return np.asarray(made(weights, jax.random.key(seed), indices, labels[:count]))
 
-    def grid(weights):
-        panel = plots.density_panel(real, samples(weights, SHOWN), data.world.bounds)
+    def grid(weights, seed):
+        real = worlds.draw(data.world, SHOWN, np.random.default_rng([seed, TEST]))[0]
+        panel = plots.density_panel(real, samples(weights, seed, SHOWN), data.world.bounds)
         return [[panel]], [""], None
 
-    def evaluate(weights):
-        return (modes.scores(samples(weights, count), data.world), []) if count else ({}, [])
+    def evaluate(weights, seed):
+        return (modes.scores(samples(weights, seed, count), data.world), []) if count else ({}, [])
 
     def summary(scores: Mapping[str, float]) -> list[str]:
         if not scores:

@@ -21,13 +21,14 @@ class Bench(NamedTuple):
     """What becomes of weights (net -> variables) in a run's pictures and scores.
 
     Attributes:
-      grid: weights -> rows, labels and groups of `pictures.grid`.
-      evaluate: weights -> (scores, sections of the test page).
+      grid: (weights, seed) -> rows, labels and groups of `pictures.grid`; what a task draws for
+        them depends on the seed alone.
+      evaluate: (weights, seed) -> (scores, sections of the test page).
       summary: scores -> sentences.
     """
 
-    grid: Callable[[Any], tuple]
-    evaluate: Callable[[Any], tuple[dict[str, float], list[Section]]]
+    grid: Callable[[Any, int], tuple]
+    evaluate: Callable[[Any, int], tuple[dict[str, float], list[Section]]]
     summary: Callable[[Mapping[str, float]], list[str]]
 
 

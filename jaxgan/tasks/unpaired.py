@@ -16,8 +16,8 @@ def bench(config: ConfigDict, data: datasets.Dataset, game: Game) -> Bench:
     tests = evaluators.read_tests(data, config.evaluate.num)
     translate = evaluators.translator(game.sample)
     return Bench(
-        grid=lambda weights: evaluators.sample_grid(translate, weights, tests),
-        evaluate=lambda weights: evaluators.evaluate(translate, weights, tests),
+        grid=lambda weights, seed: evaluators.sample_grid(translate, weights, tests),
+        evaluate=lambda weights, seed: evaluators.evaluate(translate, weights, tests),
         summary=evaluators.summary,
     )
 
