@@ -32,7 +32,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxgan import STARTED, awake, commandline, experiment, fields, flops, machine, workdir
+from jaxgan import (
+    STARTED,
+    allocation,
+    awake,
+    commandline,
+    experiment,
+    fields,
+    flops,
+    machine,
+    workdir,
+)
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
 from jaxgan.sharding import compile_update, put_batch
@@ -101,6 +111,7 @@ def _main(argv: Sequence[str]) -> int:
             f"--steps={steps} --warmup={warmup} measures nothing; try --steps=30 --warmup=3"
         )
     config = fields.resolve(command.config, command.overrides)
+    allocation.keep()
     machine.prepare(config.precision, config.deterministic)
     built = experiment.build(config, LARGER_DOMAIN)
     print(f"compiling, then {warmup} + {steps} steps", file=sys.stderr)

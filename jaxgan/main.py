@@ -33,9 +33,10 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
     flags = {"workdir": "", "distributed": False}
     command = commandline.parse(argv, flags, "python -m jaxgan.main")
     # Before anything asks JAX for a device, and after the command line was found to be sound.
-    from jaxgan import fields, machine, processes
+    from jaxgan import allocation, fields, machine, processes
 
     config = fields.resolve(command.config, command.overrides)
+    allocation.keep()
     machine.prepare(config.precision, config.deterministic, command.flags["distributed"])
     with processes.one_for_all():
         return _run(interrupts, command, config)

@@ -13,7 +13,8 @@ from jaxgan.models import convolution
 from jaxgan.models.convolution import chosen_method, chosen_path, transposed_convolution
 
 # (size, kernel, stride, padding, channels, features, groups): the canonical path has a method of
-# its own for few channels, few features, 3x3 with many of both, and the rest.
+# its own for few channels, few features, 3x3 with many of both, strides that divide the kernel, a
+# kernel as large as the image, and the rest.
 CASES = [
     ((9, 8), 7, 1, 3, 3, 10, 1),
     ((8, 9), 7, 1, 0, 10, 3, 1),
@@ -26,6 +27,12 @@ CASES = [
     ((8, 8), 4, 1, 1, 9, 1, 1),
     ((6, 5), 1, 1, 0, 9, 12, 1),
     ((7, 6), 3, 1, ((1, 0), (2, 1)), 10, 9, 1),
+    ((8, 8), 4, 2, 1, 9, 10, 1),
+    ((9, 8), 4, 2, ((0, 2), (1, 1)), 9, 10, 1),
+    ((11, 8), 6, 3, 2, 9, 10, 1),
+    ((4, 3), 2, 2, 0, 9, 10, 1),
+    ((4, 4), 4, 1, 0, 9, 10, 1),
+    ((3, 3), 3, 2, 0, 3, 1, 1),
     ((8, 7), 3, 1, 1, 4, 6, 2),
     ((8, 7), 4, 2, 1, 6, 6, 3),
 ]
@@ -89,7 +96,9 @@ def test_equals_xla(case, x64):
         assert relative(a, b) < 1e-10
 
 
-@pytest.mark.parametrize(("k", "padding", "output_padding"), [(3, 1, 1), (4, 1, 0), (4, 0, 0)])
+@pytest.mark.parametrize(
+    ("k", "padding", "output_padding"), [(3, 1, 1), (4, 1, 0), (4, 0, 0), (4, 1, 1)]
+)
 def test_transposed_is_the_adjoint(k, padding, output_padding, x64):
     """<T x, y> = <x, C y>; both paths agree; sizes are those of PyTorch's ConvTranspose2d."""
     rng = np.random.default_rng(0)
@@ -128,7 +137,7 @@ def test_every_method_is_compared():
         sides = convolution._sides(padding)
         geometry = convolution.Geometry(size, (k, k), (stride, stride), sides, groups)
         chosen.add(chosen_method(geometry, 2, channels, features))
-    assert chosen == {"direct", "input_patches", "output_patches", "winograd"}
+    assert chosen == {"direct", "dense", "blocks", "input_patches", "output_patches", "winograd"}
 
 
 @pytest.mark.parametrize("where", ["scan", "cond"])
@@ -226,5 +235,5 @@ def test_a_kernel_that_does_not_fit():
 def test_case_list_covers_strides_and_parities():
     strides = {case[2] for case in CASES}
     parities = {(size % 2, case[1] % 2) for case in CASES for size in case[0]}
-    assert strides == {1, 2}
+    assert strides == {1, 2, 3}
     assert parities == set(itertools.product((0, 1), repeat=2))

@@ -62,12 +62,15 @@ def chosen_method(geometry: Geometry, batch: int, channels: int, features: int) 
     """How the canonical path computes a convolution and its adjoints; shapes alone decide.
 
     Returns:
-      ``winograd``: 3x3, stride 1, many channels. ``input_patches``, ``output_patches``: few
-      channels come in or go out. Else ``direct``.
+      ``dense``: one answer for each image. ``winograd``: 3x3, stride 1, many channels.
+      ``input_patches``, ``output_patches``: few channels come in or go out. ``blocks``: strides
+      that divide the kernel. Else ``direct``.
     """
     height, width = geometry.output
     if geometry.groups > 1:
         return "direct"
+    if geometry.size == geometry.kernel and geometry.output == (1, 1):
+        return "dense"
     if channels <= FEW and channels <= features:
         return "input_patches"
     if features <= FEW and geometry.strides == (1, 1):
@@ -76,6 +79,10 @@ def chosen_method(geometry: Geometry, batch: int, channels: int, features: int) 
     three = geometry.kernel == (3, 3) and geometry.strides == (1, 1)
     if three and min(channels, features) >= 16 and tiles >= 64:
         return "winograd"
+    if geometry.strides != (1, 1) and not any(
+        k % stride for k, stride in zip(geometry.kernel, geometry.strides, strict=True)
+    ):
+        return "blocks"
     return "direct"
 
 
@@ -307,6 +314,55 @@ def _canonical_weight_adjoint(x, y, geometry):
     return result.transpose(1, 2, 0, 3)
 
 
+# dense: a kernel as large as the image is a matrix.
+
+
+def _dense_forward(x, kernel, geometry):
+    return _matmul(x.reshape(x.shape[0], 1, 1, -1), kernel.reshape(-1, kernel.shape[-1]))
+
+
+def _dense_input_adjoint(y, kernel, geometry):
+    x = _matmul(y, kernel.reshape(-1, kernel.shape[-1]).T)
+    return x.reshape(y.shape[0], *geometry.size, -1)
+
+
+def _dense_weight_adjoint(x, y, geometry):
+    kernel = _outer(x.reshape(x.shape[0], 1, 1, -1), y)
+    return kernel.reshape(*geometry.kernel, x.shape[-1], y.shape[-1])
+
+
+# blocks: blocks of pixels, as large as the strides, become channels. Then the kernel has a few
+# positions, a stride of 1, and one matrix product for each.
+
+
+def _block_kernel(kernel, geometry):
+    """[h, w, C, F] to the kernel's positions in blocks, each [blocks' pixels * C, F]."""
+    (h, w), (down, right) = geometry.kernel, geometry.strides
+    kernel = kernel.reshape(h // down, down, w // right, right, *kernel.shape[2:])
+    return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(h // down, w // right, -1, kernel.shape[-1])
+
+
+def _blocks_input_adjoint(y, kernel, geometry):
+    (h, w), (down, right) = geometry.kernel, geometry.strides
+    (top, bottom), (left, right_side) = geometry.padding
+    matrices = _block_kernel(kernel, geometry)
+    rows, columns = h // down - 1, w // right - 1
+    x = sum(
+        _pad(_matmul(y, matrices[i, j].T), (i, rows - i), (j, columns - j))
+        for i in range(rows + 1)
+        for j in range(columns + 1)
+    )
+    n, height, width, _ = x.shape
+    x = x.reshape(n, height, width, down, right, -1).transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(n, height * down, width * right, -1)
+    # Rows and columns that no kernel reached are 0.
+    unmet = [
+        size + lo + hi - made
+        for size, (lo, hi), made in zip(geometry.size, geometry.padding, x.shape[1:3], strict=True)
+    ]
+    return _crop(x, (top, bottom - unmet[0]), (left, right_side - unmet[1]))
+
+
 # input_patches: each answer's whole window of a few-channel image as one row of a matrix.
 
 
@@ -415,18 +471,24 @@ def _winograd_weight_adjoint(x, y, geometry):
 
 _FORWARD = {
     "direct": _xla,
+    "dense": _dense_forward,
+    "blocks": _xla,
     "input_patches": _input_patches_forward,
     "output_patches": _output_patches_forward,
     "winograd": _winograd_forward,
 }
 _INPUT_ADJOINT = {
     "direct": _direct_input_adjoint,
+    "dense": _dense_input_adjoint,
+    "blocks": _blocks_input_adjoint,
     "input_patches": _input_patches_input_adjoint,
     "output_patches": _output_patches_input_adjoint,
     "winograd": _winograd_input_adjoint,
 }
 _WEIGHT_ADJOINT = {
     "direct": _direct_weight_adjoint,
+    "dense": _dense_weight_adjoint,
+    "blocks": _direct_weight_adjoint,
     "input_patches": _input_patches_weight_adjoint,
     "output_patches": _output_patches_weight_adjoint,
     "winograd": _winograd_weight_adjoint,
