@@ -1,7 +1,7 @@
-"""The fields that all configs of noise-to-image systems share, at their neutral values.
+"""The fields that configs of one game share: of noise to image, and of paired images.
 
-A config takes them and states what its paper says: what it doesn't mention is as here. Every
-field can be given to every one of them (`--config=configs/dcgan.py --help` lists them all).
+A config takes them and states what its paper says: what it doesn't mention is as here. Every field
+can be given to every config of the game (`--config=configs/dcgan.py --help` lists them all).
 """
 
 from ml_collections import ConfigDict
@@ -185,3 +185,102 @@ def folder(config: ConfigDict) -> None:
     config.data.name = "folder"
     config.data.image_size = 64
     config.data.channels = 3
+
+
+def paired() -> ConfigDict:
+    """pix2pix as published, on the built-in label maps."""
+    c = ConfigDict()
+    c.game = "paired"
+    c.seed = 0
+    c.precision = "float32"  # or bfloat16, float64
+    c.deterministic = False  # on a GPU: the same bits every time, at some cost
+    c.devices = "auto"  # or a number
+    c.awake = "auto"  # or on, off: idle cores of a CPU spin between operations
+
+    c.train = ConfigDict()
+    c.train.steps = 4000  # either steps or epochs; the other is 0
+    c.train.epochs = 0.0
+    c.train.accumulate = 1
+    c.train.first = "discriminator"  # or generator
+    c.train.log_every = 100
+    c.train.sample_every = 1000
+
+    c.data = ConfigDict()
+    c.data.name = "labels"  # or seasons, folder
+    c.data.path = ""
+    c.data.direction = "AtoB"  # or BtoA
+    c.data.batch_size = 1
+    c.data.image_size = 64
+    c.data.load_size = 0  # 0: image_size * 286 / 256, as published
+    c.data.flip = True
+    c.data.channels = 3  # of each half; or 1 (grey)
+    c.data.dtype = "uint8"  # or float32, of .npy files
+    c.data.low = -1.0  # the float32 values that become -1 and 1
+    c.data.high = 1.0
+    c.data.count = 1000  # scenes to train on
+    c.data.world = 0  # the scenes' own seed: another world has other scenes
+
+    c.model = ConfigDict()
+    c.model.convolution = "auto"  # or canonical, xla
+    c.model.inference = "published"  # dropout and the image's own statistics; or deterministic
+    g = c.model.generator = ConfigDict()
+    g.kind = "unet"
+    g.levels = 0  # halvings; 0: down to one pixel, at most 8
+    g.width = 32
+    g.norm = "batch"  # or instance, none
+    g.dropout = 0.5
+    g.dropout_where = "published"  # or paper: the three innermost doublings
+    d = c.model.discriminator = ConfigDict()
+    d.kind = "patch"  # or pixel
+    d.width = 32
+    d.layers = 3  # 70 x 70 patches
+    d.norm = "batch"
+    d.conditional = True  # it sees the input, too
+
+    c.loss = ConfigDict()
+    c.loss.adversarial = "bce"  # or lsgan, saturating, hinge, wasserstein, relativistic[_average]
+    c.loss.l1 = 100.0
+
+    c.ema = ConfigDict({"half_life": 0.0, "ramp": 0.0})  # in images; 0: off
+    c.optimizer = ConfigDict()
+    for player in ("generator", "discriminator"):
+        o = c.optimizer[player] = ConfigDict()
+        o.name = "adam"  # or sgd, rmsprop
+        o.learning_rate = 2e-4
+        o.b1 = 0.5
+        o.b2 = 0.999
+        o.schedule = "linear"  # flat for half of the run; or constant, to_zero, cosine
+
+    c.checkpoint = ConfigDict({"every": 500, "keep": 2, "best": ""})
+    c.evaluate = ConfigDict({"every": 1000, "num": 0})
+    c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "generator,discriminator"})
+    return c
+
+
+def paired_folder(config: ConfigDict) -> None:
+    """The published settings, on pairs of your own at `data.path`."""
+    config.train.steps = 0
+    config.train.epochs = 200.0
+    config.train.sample_every = 1000
+    config.data.name = "folder"
+    config.data.image_size = 256
+    config.model.generator.width = 64
+    config.model.discriminator.width = 64
+    config.checkpoint.every = 1000
+    config.evaluate.every = 5000
+
+
+def paired_smoke(config: ConfigDict) -> None:
+    """A few steps of tiny networks on tiny images: seconds."""
+    config.train.steps = 4
+    config.train.epochs = 0.0
+    config.train.log_every = 2
+    config.train.sample_every = 4
+    config.data.image_size = 16
+    config.data.count = 8
+    config.model.generator.width = 4
+    config.model.discriminator.width = 4
+    config.model.discriminator.layers = 1
+    config.checkpoint.every = 2
+    config.evaluate.every = 4
+    config.evaluate.num = 4

@@ -6,6 +6,7 @@ or networks that can't take the images raise a `UserError` before anything is wr
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from jaxgan.errors import UserError
 from jaxgan.games.game import Game
 from jaxgan.games.unpaired import DISCRIMINATORS, GENERATORS, cyclegan
 from jaxgan.models import patchgan, resnet
+from jaxgan.paired_experiment import paired_game
 from jaxgan.sharding import choose_devices, make_mesh, replicated
 from jaxgan.state import Ema, TrainState
 from jaxgan.synthesis_experiment import instance_noise, synthesis_game
@@ -364,6 +366,10 @@ def _lazy_share(game: Game, player: str) -> float:
     return steps / (steps + 1) if every > 1 else 1.0
 
 
-GAMES = {"cyclegan": unpaired, "synthesis": synthesis_game}
 GENERATOR_KINDS = {"resnet": resnet_generator}
 DISCRIMINATOR_KINDS = {"patch": patch_discriminator, "pixel": pixel_discriminator}
+GAMES = {
+    "cyclegan": unpaired,
+    "paired": partial(paired_game, discriminators=DISCRIMINATOR_KINDS),
+    "synthesis": synthesis_game,
+}

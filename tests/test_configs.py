@@ -78,6 +78,10 @@ def check(built, before, after):
     if built.game.task == "unpaired":
         size = built.batch["A"].shape[3:]
         given = {name: jax.ShapeDtypeStruct((1, *size), jnp.float32) for name in "AB"}
+    elif built.game.task == "paired":
+        size = built.batch["truth"].shape[3:]
+        given = jax.eval_shape(lambda: built.game.noise(jax.random.key(0), 1, jnp.float32))
+        given |= {"input": jax.ShapeDtypeStruct((1, *size), jnp.float32)}
     else:
         size = built.batch["image"].shape[3:]
         given = jax.eval_shape(lambda: built.game.noise(jax.random.key(0), 1, jnp.float32))

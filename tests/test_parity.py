@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from tiny import jit
 
+from jaxgan.games.paired import paired
 from jaxgan.games.synthesis import Classes, Latent, synthesis
 from jaxgan.games.unpaired import cyclegan
 from jaxgan.losses.adversarial import bce, hinge, lsgan, wasserstein, weighted
@@ -23,6 +24,7 @@ from jaxgan.losses.penalties import gp
 from jaxgan.models import dcgan, published, published_dcgan
 from jaxgan.models.patchgan import PatchDiscriminator, PixelDiscriminator
 from jaxgan.models.resnet import ResNetGenerator
+from jaxgan.models.unet import UNetGenerator
 from jaxgan.optimizers import adam, constant
 from jaxgan.state import reset_metrics, split_variables
 from jaxgan.update import init_state, make_update
@@ -41,6 +43,9 @@ def kind_of(names: list[str]) -> str:
     """Which system a file's arrays belong to."""
     if any(name.startswith("G_A/") for name in names):
         return "cyclegan"
+    for prefix, kind in (("D/model.", "pix2pix"), ("D/net.", "pixelgan")):
+        if any(name.startswith(prefix) for name in names):
+            return kind
     marks = {
         "u/0": "sngan",
         "weight_G": "acgan",
@@ -165,6 +170,58 @@ def check_cyclegan(arrays):
     if "D_A_after" in arrays:
         logits = ours.run("discriminator_B", ours.first("B"))
         assert relative(nchw(logits), arrays["D_A_after"]) < 1e-8
+
+
+def check_pix2pix(arrays):
+    """pix2pix, and PixelGAN by its discriminator."""
+
+    def stored(prefix):
+        return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+    types = {"dtype": jnp.float64, "param_dtype": jnp.float64}
+    arguments, generator = published.unet_generator_from_published(stored("G/"))
+    modules = {"generator": UNetGenerator(**arguments, dropout=0.0, **types)}
+    if any(name.startswith("D/net.") for name in arrays):
+        at, judge = published.pixel_discriminator_from_published(stored("D/"))
+        modules["discriminator"] = PixelDiscriminator(**at, **types)
+    else:
+        at, judge = published.patch_discriminator_from_published(stored("D/"))
+        modules["discriminator"] = PatchDiscriminator(**at, **types)
+    variables = {"generator": generator, "discriminator": judge}
+    variables = jax.tree.map(lambda x: x.astype(np.float64), variables)
+    game = paired(modules, bce())._replace(init=lambda key, batch: (variables, {}))
+    optimizers = {player: adam(player, 0.5, 0.999) for player in game.players}
+    schedules = {f"learning_rate/{player}": constant(2e-4) for player in game.players}
+    args = (game, optimizers, schedules, None)
+    # [step, domain, n, c, h, w]
+    batches = [
+        {name: nhwc(step[i])[None, None] for i, name in enumerate(("input", "truth"))}
+        for step in arrays["batches"]
+    ]
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batches[0])
+    state = init_state(*args, 0, shapes, jnp.float64)
+    update = jit(make_update(*args, dtype=jnp.float64))
+
+    def translated(state):
+        """The first image of the first batch, which is normalised by the whole batch."""
+        run = partial(modules["generator"].apply, train=True, mutable=["batch_stats"])
+        image = jnp.asarray(batches[0]["input"][0, 0], jnp.float64) / 127.5 - 1
+        return nchw(jit(run)(state.variables("generator"), image)[0])[:1]
+
+    assert relative(translated(state), arrays["fake_B_before"]) < 1e-8
+    found = []
+    for batch in batches:
+        state = update(state, batch, None)
+        found.append({name: total / count for name, (total, count) in state.metrics.items()})
+        state = reset_metrics(state)
+    judged = 0.5 * (arrays["losses/D_real"] + arrays["losses/D_fake"])
+    theirs = {"generator": "losses/G_GAN", "l1": "losses/G_L1"}
+    for name, values in {
+        "discriminator": judged,
+        **{n: arrays[k] for n, k in theirs.items()},
+    }.items():
+        assert relative([step[name] for step in found], values) < 1e-9, name
+    assert relative(translated(state), arrays["fake_B_after"]) < 1e-8
 
 
 class Synthesis:
@@ -350,6 +407,8 @@ def check_sngan(arrays):
 
 CHECKS = {
     "cyclegan": check_cyclegan,
+    "pix2pix": check_pix2pix,
+    "pixelgan": check_pix2pix,
     "dcgan": check_dcgan,
     "wgan_gp": check_wgan_gp,
     "lsgan": check_lsgan,

@@ -5,16 +5,30 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from jaxgan.data import cifar, glyphs, idx, in_memory, labelled, sources, stacked, stacks, stl, tfds
+from jaxgan.data import (
+    cifar,
+    glyphs,
+    idx,
+    in_memory,
+    labelled,
+    paired,
+    sources,
+    stacked,
+    stacks,
+    stl,
+    tfds,
+)
 from jaxgan.data.arrays import Values
 from jaxgan.data.labelled import Labelled
-from jaxgan.data.scenes import Scenes
+from jaxgan.data.paired import Beside, Paired
+from jaxgan.data.scenes import Maps, Scenes
 from jaxgan.data.sources import Source
 from jaxgan.errors import UserError
 
 TEST_SCENES = 64
 TEST_GLYPHS = 500
 SMALLEST_SCENE = 16
+DRAWN = ("scenes", "labels", "seasons", "glyphs")  # at the size that is asked for
 
 
 class Dataset(NamedTuple):
@@ -37,7 +51,7 @@ class Dataset(NamedTuple):
 
 def default_load_size(data: ConfigDict) -> int:
     """The side from which images are cropped: 286 for 256 in translation, as published."""
-    translation = "label_key" not in data and data.name not in ("scenes", "glyphs")
+    translation = "label_key" not in data and data.name not in DRAWN
     return round(data.image_size * 286 / 256) if translation else data.image_size
 
 
@@ -84,6 +98,19 @@ def scenes(data: ConfigDict) -> Dataset:
     Raises:
       UserError: for other images than RGB bytes, or sizes that scenes aren't drawn at.
     """
+    _require_scenes(data)
+    size, count, world = data.image_size, data.count, data.world
+    four = (
+        Scenes("summer", size, 0, count, world),
+        Scenes("winter", size, count, count, world),
+        Scenes("summer", size, 2 * count, TEST_SCENES, world),
+        Scenes("winter", size, 2 * count, TEST_SCENES, world),
+    )
+    cached = (sources.Cached(source) for source in four)
+    return Dataset(*cached, paired=True, notes=())
+
+
+def _require_scenes(data: ConfigDict) -> None:
     if data.channels != 3:
         raise UserError(
             f"data.channels={data.channels} doesn't fit the built-in scenes, which are in colour; "
@@ -104,15 +131,55 @@ def scenes(data: ConfigDict) -> Dataset:
             f"data.load_size={data.load_size} doesn't fit the built-in scenes, which are drawn at "
             f"data.image_size={data.image_size}; leave it at 0"
         )
-    size, count, world = data.image_size, data.count, data.world
-    four = (
-        Scenes("summer", size, 0, count, world),
-        Scenes("winter", size, count, count, world),
-        Scenes("summer", size, 2 * count, TEST_SCENES, world),
-        Scenes("winter", size, 2 * count, TEST_SCENES, world),
+
+
+def paired_scenes(data: ConfigDict) -> Paired:
+    """The built-in world in pairs: summer, and the same scenes in winter.
+
+    `data.count` of them to train on, others to test on; the other way round with BtoA.
+
+    Raises:
+      UserError: as `scenes`.
+    """
+    return _paired_world(data, lambda *where: (Scenes("summer", *where), Scenes("winter", *where)))
+
+
+def scene_labels(data: ConfigDict) -> Paired:
+    """The built-in world in pairs: label maps in colour, and the scenes in summer.
+
+    Raises:
+      UserError: as `scenes`.
+    """
+    return _paired_world(data, lambda *where: (Maps(*where), Scenes("summer", *where)))
+
+
+def _paired_world(data: ConfigDict, both) -> Paired:
+    """A and B of `data.count` scenes; the test scenes are those of the unpaired world."""
+    _require_scenes(data)
+    opened = {}
+    for part, first, count in (
+        ("train", 0, data.count),
+        ("test", 2 * data.count, TEST_SCENES),
+    ):
+        pair = both(data.image_size, first, count, data.world)
+        pair = pair if data.direction == "AtoB" else pair[::-1]
+        opened[part] = sources.Cached(Beside(*pair))
+    return Paired(opened["train"], opened["test"], data.channels, ())
+
+
+def paired_folder(data: ConfigDict) -> Paired:
+    """A folder of pairs at `data.path`: side by side in one picture, or in two folders.
+
+    Raises:
+      UserError: where it isn't there, or isn't what it should be.
+    """
+    return paired.open_folder(
+        data.path,
+        data.channels,
+        direction=data.direction,
+        values=values(data),
+        **_sizes(data),
     )
-    cached = (sources.Cached(source) for source in four)
-    return Dataset(*cached, paired=True, notes=())
 
 
 def glyph_set(data: ConfigDict) -> Labelled:
@@ -230,6 +297,7 @@ def stacked_set(data: ConfigDict) -> Labelled:
 
 
 DATASETS = {"scenes": scenes, "folder": folder, "tfds": prepared}
+PAIRED = {"labels": scene_labels, "seasons": paired_scenes, "folder": paired_folder}
 LABELLED = {
     "glyphs": glyph_set,
     "stacked": stacked_set,

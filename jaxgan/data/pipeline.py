@@ -31,6 +31,17 @@ def labelled(train: Source, labels: np.ndarray, **settings: Any) -> "Batches":
     return batches({"image": _Labelled(train, labels)}, **settings)
 
 
+def paired(train: Source, channels: int, **settings: Any) -> "Batches":
+    """Batches {"input", "truth"} of pairs in one array; see `batches`.
+
+    Args:
+        train: pairs, of whose channels the first `channels` are the input's.
+    """
+    return batches(
+        {"pair": train}, cut={"input": slice(channels), "truth": slice(channels, None)}, **settings
+    )
+
+
 class _Labelled:
     """Images and their classes, together by index."""
 
@@ -52,6 +63,7 @@ def batches(
     image_size: int,
     load_size: int,
     flip: bool = True,
+    cut: Mapping[str, slice] | None = None,
     leading: tuple[int, int] | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -71,6 +83,7 @@ def batches(
         image_size: side of the random crop.
         load_size: side of the sources' images.
         flip: mirror half of the visits left to right.
+        cut: name -> channels: after its crop and its flip every image becomes these.
         leading: (repeats, accumulate), for phases with several rounds and micro-batches: a
             round takes `batch_size` images, laid out in `accumulate` micro-batches.
         process_index, process_count: this process gets its contiguous slice of every (micro-)batch.
@@ -114,6 +127,8 @@ def batches(
         for name, stream in streams.items():
             items = [stream[first + offset] for offset in offsets]
             items = [item if isinstance(item, dict) else {name: item} for item in items]
+            if cut:
+                items = [{n: item[name][..., at] for n, at in cut.items()} for item in items]
             for part in items[0]:
                 values = np.stack([item[part] for item in items])
                 batch[part] = values.reshape(*lead, *values.shape[1:])

@@ -143,6 +143,54 @@ def labels(index: int, size: int, world: int = 0) -> np.ndarray:
     return picture
 
 
+# The colours of label maps. Most of what lies beside each other differs by 60 or more in a channel.
+_PALETTE = {
+    "sky": (70, 130, 180),
+    "glow": (70, 130, 180),
+    "sun": (255, 255, 0),
+    "cloud": (220, 220, 220),
+    "rock": (128, 64, 128),
+    "forest": (0, 70, 0),
+    "meadow": (107, 190, 35),
+    "wheat": (250, 170, 30),
+    "water": (0, 0, 230),
+    "path": (190, 153, 153),
+    "wall": (255, 255, 255),
+    "barn": (119, 11, 32),
+    "roof": (220, 20, 60),
+    "window": (0, 255, 255),
+    "wood": (128, 96, 0),
+    "trunk": (70, 40, 20),
+    "crown": (0, 160, 80),
+    "conifer": (0, 110, 110),
+    "shadow": (70, 130, 180),
+    "flower": (255, 0, 255),
+    "stone": (70, 70, 70),
+}
+PALETTE = np.array([_PALETTE[material] for material in MATERIALS], np.uint8)
+
+
+class Maps:
+    """Label maps as pictures: the scenes of `Scenes`, each material in its colour of `PALETTE`.
+
+    Indexing gives uint8 [size, size, 3]. Raises UserError as `Scenes` does.
+    """
+
+    def __init__(self, size: int, first: int, count: int, world: int = 0):
+        self._scenes = Scenes("summer", size, first, count, world)
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return PALETTE[self.labels(i)]
+
+    def labels(self, i: int) -> np.ndarray:
+        """An index into `MATERIALS` for each pixel, uint8 [size, size]."""
+        s = self._scenes
+        return labels(s.first + int(i) % s.count, s.size, s.world)
+
+
 class Scenes:
     """A random-access source of `count` scenes from index `first` on, all in one season.
 

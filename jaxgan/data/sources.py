@@ -159,11 +159,11 @@ class ImageFolder:
         name = self.names[index]
         try:
             image = self._read(name)
+            return image if self.size is None else self.fit(image, self.size)
         except Exception as error:  # Pillow's decoders raise nearly everything on broken files
             reason = " ".join(str(error).split()) or type(error).__name__
             reason = reason.replace(f" {str(self.path / name)!r}", "").rstrip(":")
             raise UnreadableImage(self.path / name, name, reason) from error
-        return image if self.size is None else self.fit(image, self.size)
 
     def _read(self, name: str) -> np.ndarray:
         if is_array(name):

@@ -6,6 +6,7 @@ convolutions are transposed by ``2, 3, 1, 0``: see `convolution.transposed_convo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from jaxgan.errors import UserError
 Arrays = Mapping[str, np.ndarray]
 Variables = dict[str, Any]
 Entry = tuple[str, tuple[str, ...], bool]  # published module, path here, whether a norm
+UNET = "U-Net generator"
 
 
 def resnet_generator_from_published(arrays: Arrays) -> tuple[dict[str, Any], Variables]:
@@ -95,6 +97,27 @@ def pixel_discriminator_to_published(variables: Variables) -> dict[str, np.ndarr
     return _to_published(variables, _pixel_entries())
 
 
+def unet_generator_from_published(arrays: Arrays) -> tuple[dict[str, Any], Variables]:
+    """``UnetGenerator`` to (arguments of `unet.UNetGenerator`, its variables).
+
+    Dropout has no weights, so whether there was any can't be told: it isn't among the arguments.
+
+    Raises:
+      UserError: names are unknown or missing.
+    """
+    levels = max((name.count(".model.") for name in arrays), default=0)
+    norm, variables = _from_published(arrays, list(_unet_entries(max(levels, 2))), UNET)
+    first, last = (variables["params"][name]["kernel"] for name in ("down_0", "up_0"))
+    arguments = {"levels": levels, "channels": last.shape[2], "width": first.shape[3], "norm": norm}
+    return arguments, variables
+
+
+def unet_generator_to_published(variables: Variables) -> dict[str, np.ndarray]:
+    """The variables of a `unet.UNetGenerator` under the published names."""
+    levels = sum(name.startswith("up_") and name.count("_") == 1 for name in variables["params"])
+    return _to_published(variables, _unet_entries(levels))
+
+
 def _stacked(tree: dict) -> dict:
     """``block_0``, ``block_1``, ... to one ``blocks``, as `resnet.ResNetGenerator` scans them."""
     names = sorted((name for name in tree if name.startswith("block_")), key=lambda n: int(n[6:]))
@@ -142,6 +165,20 @@ def _pixel_entries() -> Iterator[Entry]:
     yield "net.5", ("last",), False
 
 
+def _unet_entries(levels: int) -> Iterator[Entry]:
+    """From the outermost block to the innermost; each lies within the one before."""
+    block = "model"
+    for i in range(levels):
+        down, up = (0, 3) if i == 0 else (1, 3 if i == levels - 1 else 5)
+        yield f"{block}.model.{down}", (f"down_{i}",), False
+        if 0 < i < levels - 1:
+            yield f"{block}.model.{down + 1}", (f"down_{i}_norm",), True
+        yield f"{block}.model.{up}", (f"up_{i}",), False
+        if i:
+            yield f"{block}.model.{up + 1}", (f"up_{i}_norm",), True
+        block += f".model.{1 if i == 0 else 3}"
+
+
 def _put(tree: dict, path: tuple[str, ...], leaf: str, value: np.ndarray) -> None:
     for part in path:
         tree = tree.setdefault(part, {})
@@ -159,7 +196,7 @@ def _from_published(arrays: Arrays, entries: list[Entry], network: str) -> tuple
     norm = "none"
     if any(f"{published}.weight" in arrays for published in norms):
         norm = "batch"
-    elif f"{entries[2][0]}.bias" in arrays or f"{entries[1][0]}.bias" in arrays:
+    elif any(f"{before}.bias" in arrays for (before, _, _), (_, _, n) in pairwise(entries) if n):
         norm = "instance"
     variables: Variables = {"params": {}}
     used, missing = set(), []
@@ -192,7 +229,7 @@ def _from_published(arrays: Arrays, entries: list[Entry], network: str) -> tuple
                 # Published without norm, these layers have no bias; here they have one.
                 features = value.shape[1 if path[0].startswith("up_") else 0]
                 _put(variables["params"], path, "bias", np.zeros(features, value.dtype))
-            elif norm == "instance" or not (normalised or network.startswith("Pixel")):
+            elif norm == "instance" or not (normalised or _bare(network, path)):
                 take(f"{published}.bias")
     # PyTorch's counters, and the running statistics that old instance norms carry unused.
     ignored = {
@@ -209,6 +246,11 @@ def _from_published(arrays: Arrays, entries: list[Entry], network: str) -> tuple
         ]
         raise UserError(f"no published {network}: {'; '.join(told)}")
     return norm, variables
+
+
+def _bare(network: str, path: tuple[str, ...]) -> bool:
+    """Whether a layer that no norm follows has no bias all the same where others have norms."""
+    return network.startswith("Pixel") or (network == UNET and path[0].startswith("down_"))
 
 
 def listed(names: Sequence[str]) -> str:

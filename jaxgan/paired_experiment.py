@@ -1,0 +1,72 @@
+"""Config -> the game of paired images. Read by `experiment.py` alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from jaxgan.choices import ADVERSARIAL, choose, types
+from jaxgan.data.paired import DIRECTIONS
+from jaxgan.errors import UserError
+from jaxgan.games.game import Game
+from jaxgan.games.paired import paired
+from jaxgan.models import unet
+
+MOST_LEVELS = 8
+
+
+def paired_game(config: ConfigDict, discriminators: Mapping[str, Any]) -> Game:
+    """pix2pix with the config's networks and losses.
+
+    Args:
+      config: resolved.
+      discriminators: what `model.discriminator.kind` may be.
+
+    Raises:
+      UserError: for settings that don't go together.
+    """
+    given = types(config)
+    choose("train.first", config.train.first, dict.fromkeys(("discriminator", "generator")))
+    choose("data.direction", config.data.direction, dict.fromkeys(DIRECTIONS))
+    choose("model.inference", config.model.inference, dict.fromkeys(INFERENCE))
+    generator = choose("model.generator.kind", config.model.generator.kind, GENERATORS)
+    discriminator = choose(
+        "model.discriminator.kind", config.model.discriminator.kind, discriminators
+    )
+    return paired(
+        {"generator": generator(config, given), "discriminator": discriminator(config, given)},
+        choose("loss.adversarial", config.loss.adversarial, ADVERSARIAL)(),
+        l1=config.loss.l1,
+        first=config.train.first,
+        conditional=config.model.discriminator.conditional,
+        deterministic=config.model.inference == "deterministic",
+    )
+
+
+def unet_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
+    """The U-Net of a config; `types` are its dtype fields."""
+    g, size = config.model.generator, config.data.image_size
+    halvings = (size & -size).bit_length() - 1
+    levels = g.levels or min(halvings, MOST_LEVELS)
+    if not 2 <= levels <= halvings:
+        multiple = 2 ** max(levels, 2)
+        fits = max(1, round(size / multiple)) * multiple
+        raise UserError(
+            f"data.image_size={size} doesn't fit a U-Net of {max(levels, 2)} levels, which takes "
+            f"multiples of {multiple}; try --config.data.image_size={fits}"
+        )
+    choose("model.generator.dropout_where", g.dropout_where, dict.fromkeys(unet.DROPOUT_WHERE))
+    return unet.UNetGenerator(
+        levels=levels,
+        channels=config.data.channels,
+        width=g.width,
+        norm=g.norm,
+        dropout=g.dropout,
+        dropout_where=g.dropout_where,
+        **types,
+    )
+
+
+INFERENCE = ("published", "deterministic")
+GENERATORS = {"unet": unet_generator}

@@ -1,0 +1,113 @@
+"""Images with a truth beside them, which a game makes of an input."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxgan.commandline import nearest
+from jaxgan.data import datasets, pipeline
+from jaxgan.data.paired import Paired
+from jaxgan.errors import UserError
+from jaxgan.evaluators import unit
+from jaxgan.games.game import Game
+from jaxgan.metrics import pairs
+from jaxgan.page import Row, Section
+from jaxgan.tasks.task import Bench, Task, images, noise, settings
+from jaxgan.update import decode
+
+BATCH = 4  # images translated at a time
+SHOWN = 4  # rows of the grid
+METRICS = {"l1": pairs.l1, "psnr": pairs.psnr, "ssim": pairs.ssim}
+
+
+def stream(config: ConfigDict, data: Paired, leading, **placement):
+    return pipeline.paired(data.train, data.channels, **settings(config, leading), **placement)
+
+
+def translator(game: Game, dtype=jnp.float32):
+    """(weights, key, indices int32 [N], inputs [N, H, W, C]) -> outputs [N, H, W, C'] in [-1, 1].
+
+    What noise there is in output i is a function of the key and its index.
+    """
+
+    @jax.jit
+    def made(weights, key, indices, inputs):
+        batch = decode({"input": inputs}, dtype)
+        if game.noise is not None:
+            batch = batch | noise(game, key, indices, dtype)
+        return game.sample(weights, batch)["fake"]
+
+    return made
+
+
+def bench(config: ConfigDict, data: Paired, game: Game) -> Bench:
+    """The test pairs, translated with the same noise all through a run."""
+    count = min(config.evaluate.num or len(data.test), len(data.test))
+    tests = np.stack([data.test[i] for i in range(count)])
+    inputs, truth = np.split(tests, [data.channels], axis=-1)
+    names = getattr(data.test, "names", None) or [f"scene {i}" for i in range(count)]
+    made = translator(game)
+
+    def translated(weights, seed, count):
+        key, parts = jax.random.key(seed), []
+        for start in range(0, count, BATCH):
+            # The last batch is filled up, so that one shape is compiled.
+            at = np.minimum(np.arange(start, start + BATCH), count - 1)
+            parts.append(np.asarray(made(weights, key, at, inputs[at]), np.float32))
+        return np.concatenate(parts)[:count]
+
+    def grid(weights, seed):
+        shown = min(SHOWN, count)
+        fake = translated(weights, seed, shown)
+        rows = [[inputs[i], fake[i], truth[i]] for i in range(shown)]
+        return rows, ["input", "output", "truth"], None
+
+    def evaluate(weights, seed):
+        fake, wanted = translated(weights, seed, count), unit(truth)
+        small = min(wanted.shape[1:3]) < pairs.WINDOW
+        each = {
+            name: metric(np.clip(fake, -1, 1), wanted)
+            for name, metric in METRICS.items()
+            if not (small and name == "ssim")
+        }
+        rows = [
+            Row(
+                names[i],
+                {"input": inputs[i], "output": fake[i], "truth": truth[i]},
+                {name: float(values[i]) for name, values in each.items()},
+            )
+            for i in range(count)
+        ]
+        means = {name: float(np.mean(values)) for name, values in each.items()}
+        return means, [Section("input → output", rows)]
+
+    return Bench(grid, evaluate, summary)
+
+
+def summary(scores: Mapping[str, float]) -> list[str]:
+    """Scores in words."""
+    if not scores:
+        return []
+    words = [f"L1 {scores['l1']:.4f}", f"PSNR {scores['psnr']:.2f} dB"]
+    words += [f"SSIM {scores['ssim']:.3f}"] if "ssim" in scores else []
+    return ["from the truth: " + ", ".join(words)]
+
+
+def best_mode(name: str) -> str:
+    if name and name not in METRICS:
+        raise UserError(f"checkpoint.best={name!r} is no score: {nearest(name, list(METRICS))}")
+    return "min" if name == "l1" else "max"
+
+
+TASK = Task(
+    datasets=datasets.PAIRED,
+    shapes=lambda config, leading: dict.fromkeys(("input", "truth"), images(config, leading)),
+    sizes=lambda data: {"train": len(data.train)},
+    stream=stream,
+    bench=bench,
+    best_mode=best_mode,
+    require_score=lambda name, data: None,
+)

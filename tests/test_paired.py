@@ -1,0 +1,383 @@
+"""Paired translation: the game, its data, its scores, and the command as a user types it."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from test_configs import load
+
+from jaxgan import checkpoint, experiment, main
+from jaxgan.data import paired as data
+from jaxgan.data import pipeline, scenes
+from jaxgan.errors import UserError
+from jaxgan.games.paired import paired
+from jaxgan.losses.adversarial import bce, relativistic
+from jaxgan.metrics import pairs
+from jaxgan.models import patchgan, unet
+from jaxgan.optimizers import adam, constant
+from jaxgan.update import init_state, make_update
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SIZES = {"image_size": 16, "load_size": 16}
+
+
+def play(batches, first="discriminator", l1=100.0, loss=bce, norm="batch", dropout=0.5, **settings):
+    """Metrics of each step, and the last state, with networks of 1 x 1."""
+    modules = {
+        "generator": tiny.Generator(norm, dropout),
+        "discriminator": tiny.Discriminator(norm),
+    }
+    game = paired(modules, loss(), l1=l1, first=first, **settings)
+    optimizers = {player: adam(player, 0.5, 0.999) for player in game.players}
+    schedules = {f"learning_rate/{player}": constant(1e-2) for player in game.players}
+    args = (game, optimizers, schedules, None)
+    state = init_state(*args, 0, tiny.shapes(batches[0]), jnp.float64)
+    update = tiny.jit(make_update(*args, dtype=jnp.float64))
+    found = []
+    for batch in batches:
+        state = update(state, batch, None)
+        found.append({name: float(v) for name, (v, _) in state.metrics.items()})
+    return found, state, game
+
+
+def some(count=1, n=2, accumulate=1):
+    rng = np.random.default_rng(0)
+    shape = (1, accumulate, n // accumulate, 8, 8, 3)
+    return [
+        {name: rng.integers(0, 256, shape, np.uint8) for name in ("input", "truth")}
+        for _ in range(count)
+    ]
+
+
+def test_the_l1_term_is_what_it_says(x64):
+    """Its metric is the weighted mean distance of the very fakes that both players play with."""
+    batch = some()
+    (with_l1,), _, _ = play(batch, dropout=0.0, norm="none")
+    (without,), _, _ = play(batch, dropout=0.0, norm="none", l1=0.0)
+    assert "l1" in with_l1
+    assert "l1" not in without
+    assert with_l1["discriminator"] == without["discriminator"]
+    (halved,), _, _ = play(batch, dropout=0.0, norm="none", l1=50.0)
+    assert np.isclose(halved["l1"], with_l1["l1"] / 2, rtol=1e-12)
+    # Before any training the discriminator is unsure, and its loss is halved: about log 2.
+    assert 0.3 < with_l1["discriminator"] < 1.5
+
+
+@pytest.mark.parametrize("first", ["discriminator", "generator"])
+def test_both_players_see_the_same_fakes(first, x64):
+    """Dropout is drawn once: the discriminator's fakes and the generator's are equal."""
+    seen = {}
+
+    class Judge(tiny.Discriminator):
+        def __call__(self, x, train):
+            jax.debug.callback(lambda v: seen.setdefault(len(seen), np.array(v)), x, ordered=True)
+            return x.mean((1, 2, 3))[:, None, None, None] + self.param(
+                "bias", lambda key: jnp.zeros((), jnp.float64)
+            )
+
+        __call__ = tiny.nn.compact(__call__)
+
+    modules = {"generator": tiny.Generator("none", 0.5), "discriminator": Judge("none")}
+    game = paired(modules, bce(), first=first)
+    optimizers = {player: adam(player, 0.5, 0.999) for player in game.players}
+    schedules = {f"learning_rate/{player}": constant(0.0) for player in game.players}
+    args = (game, optimizers, schedules, None)
+    (batch,) = some()
+    state = init_state(*args, 0, tiny.shapes(batch), jnp.float64)
+    seen.clear()
+    jax.block_until_ready(make_update(*args, dtype=jnp.float64)(state, batch, None))
+    jax.effects_barrier()
+    truths = batch["truth"][0, 0] / 127.5 - 1
+    shown = np.concatenate([image[..., 3:] for image in seen.values()])
+    fakes = {x.tobytes() for x in shown if not any(np.allclose(x, t) for t in truths)}
+    assert len(fakes) == 2  # of the two images of the batch, each the same in every showing
+    assert len(seen) >= 2
+
+
+def test_relativistic_and_unconditional_play(x64):
+    found, _, _ = play(some(2), loss=relativistic)
+    assert all(np.isfinite(v) for step in found for v in step.values())
+    found, state, _ = play(some(2), conditional=False, first="generator")
+    assert all(np.isfinite(v) for step in found for v in step.values())
+    kernel = state.params["discriminator"]["in"]["kernel"]
+    assert kernel.shape[0] == 3  # the output alone, where a pair has 6 channels
+
+
+def test_accumulation_hands_over_slice_by_slice(x64):
+    """Without noise and batch statistics, a batch in pieces is the batch."""
+    whole, _, _ = play(some(1, 4), dropout=0.0, norm="none")
+    (batch,) = some(1, 4)
+    pieces = {n: x.reshape(1, 2, 2, *x.shape[3:]) for n, x in batch.items()}
+    cut, _, _ = play([pieces], dropout=0.0, norm="none")
+    for name, value in whole[0].items():
+        assert np.isclose(value, cut[0][name], rtol=1e-12)
+
+
+def test_outputs_are_noisy_as_published_and_each_its_own(x64):
+    """Each output depends on its input and its noise alone, not on what is beside it."""
+    _, state, game = play(some(1))
+    nets = {name: state.variables(name) for name in game.nets}
+    inputs = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (3, 8, 8, 3)))
+    noise = game.noise(jax.random.key(0), 3, jnp.float64)["noise"]
+    together = game.sample(nets, {"input": inputs, "noise": noise})["fake"]
+    alone = game.sample(nets, {"input": inputs[1:2], "noise": noise[1:2]})["fake"]
+    np.testing.assert_allclose(together[1], alone[0], rtol=1e-12)
+    other = game.sample(nets, {"input": inputs, "noise": noise[::-1]})["fake"]
+    assert not np.allclose(together[0], other[0])
+
+
+def test_deterministic_outputs_take_no_noise(x64):
+    _, state, game = play(some(1), deterministic=True)
+    assert game.noise is None
+    nets = {name: state.variables(name) for name in game.nets}
+    inputs = jnp.zeros((1, 8, 8, 3))
+    np.testing.assert_array_equal(*(game.sample(nets, {"input": inputs})["fake"] for _ in range(2)))
+
+
+def test_where_the_published_code_and_the_paper_drop():
+    """The published code: none at 32 px, one block at 64, two at 128, three at 256."""
+    published = {levels: unet.dropped(levels, "published") for levels in range(2, 9)}
+    assert published == {2: (), 3: (), 4: (), 5: (), 6: (1,), 7: (1, 2), 8: (1, 2, 3)}
+    assert unet.dropped(8, "paper") == (0, 1, 2)
+    assert unet.dropped(2, "paper") == (0,)
+
+
+def test_the_innermost_level_is_one_pixel():
+    module = unet.UNetGenerator(levels=4, width=2)
+    shapes = jax.eval_shape(
+        lambda: module.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), train=False)
+    )
+    names = set(shapes["params"])
+    assert {f"down_{i}" for i in range(4)} | {f"up_{i}" for i in range(4)} <= names
+    assert "down_0_norm" not in names
+    assert "down_3_norm" not in names
+    with pytest.raises(UserError, match="multiples of 16"):
+        jax.eval_shape(
+            lambda: module.init(jax.random.key(0), jnp.zeros((1, 24, 16, 3)), train=False)
+        )
+
+
+def test_patches_are_the_papers():
+    assert [patchgan.receptive_field(n) for n in (1, 3, 5)] == [16, 70, 286]
+
+
+# Data.
+
+
+def test_crop_and_flip_are_one_choice_for_both_halves():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (24, 24, 3), np.uint8)
+    train = [np.concatenate([image, 255 - image], -1)] * 3
+    stream = pipeline.paired(
+        train, 3, seed=0, batch_size=8, image_size=16, load_size=24, num_threads=0
+    )
+    batch = next(stream)
+    np.testing.assert_array_equal(batch["input"], 255 - batch["truth"])
+    assert batch["input"].shape == (8, 16, 16, 3)
+    assert len({crop.tobytes() for crop in batch["input"]}) > 4
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_labels_become_pictures(direction):
+    config = load("smoke", f"data.direction={direction}", file=CONFIGS / "pix2pix.py")
+    built = experiment.build(config, 1)
+    opened = experiment.open_data(config, built.task)
+    first, second = np.split(opened.test[0], 2, -1)
+    if direction == "BtoA":
+        first, second = second, first
+    index = 2 * config.data.count
+    np.testing.assert_array_equal(first, scenes.PALETTE[scenes.labels(index, 16)])
+    np.testing.assert_array_equal(second, scenes.draw(index, "summer", 16))
+
+
+def test_materials_have_colours_of_their_own():
+    shown = {tuple(c) for c, m in zip(scenes.PALETTE, scenes.MATERIALS, strict=True)}
+    assert len(shown) == len(scenes.MATERIALS) - 2  # glow and shadow are in no map
+
+
+def pictures(folder: Path, names, size=(32, 16), start=0):
+    folder.mkdir(parents=True)
+    for i, name in enumerate(names):
+        rng = np.random.default_rng(start + i)
+        Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), np.uint8)).save(folder / name)
+
+
+@pytest.mark.parametrize("layout", ["train and test", "train and val", "loose"])
+def test_halves_side_by_side(tmp_path, layout):
+    root = tmp_path / "data"
+    names = [f"{i}.png" for i in range(4)]
+    if layout == "loose":
+        pictures(root, names)
+    else:
+        pictures(root / "train", names)
+        pictures(root / layout.split()[-1], ["t.png"], start=9)
+    there, back = (
+        data.open_folder(root, direction=direction, **SIZES) for direction in data.DIRECTIONS
+    )
+    place = root if layout == "loose" else root / "train"
+    name = there.train.names[0]
+    left, right = np.split(np.asarray(Image.open(place / name)), 2, 1)
+    np.testing.assert_array_equal(there.train[0], np.concatenate([left, right], -1))
+    np.testing.assert_array_equal(back.train[0], np.concatenate([right, left], -1))
+    assert len(there.train) + len(there.test) == (4 if layout == "loose" else 5)
+    assert any("held out" in note for note in there.notes) == (layout == "loose")
+
+
+def test_two_folders_are_matched_by_name(tmp_path):
+    pictures(tmp_path / "trainA", ["b.png", "a.png", "c.png"], (16, 16))
+    pictures(tmp_path / "trainB", ["c.bmp", "a.png", "b.bmp"], (16, 16), start=5)
+    opened = data.open_folder(tmp_path, **SIZES)
+    pairs_there = [*opened.train.names, *opened.test.names]
+    assert sorted(pairs_there) == ["a.png", "b.png", "c.png"]
+    at = opened.train.names.index("b.png") if "b.png" in opened.train.names else None
+    pair = opened.test[0] if at is None else opened.train[at]
+    np.testing.assert_array_equal(pair[..., :3], np.asarray(Image.open(tmp_path / "trainA/b.png")))
+    np.testing.assert_array_equal(pair[..., 3:], np.asarray(Image.open(tmp_path / "trainB/b.bmp")))
+
+
+def test_a_broken_half_is_left_out_and_told(tmp_path):
+    for domain in "AB":
+        pictures(tmp_path / f"train{domain}", ["a.png", "b.png", "c.png"], (16, 16))
+        pictures(tmp_path / f"test{domain}", ["t.png"], (16, 16))
+    (tmp_path / "trainB/b.png").write_bytes(b"no picture")
+    opened = data.open_folder(tmp_path, **SIZES)
+    assert opened.train.names == ["a.png", "c.png"]
+    assert any("unreadable" in note and "b.png" in note for note in opened.notes)
+
+
+# Mistakes, as they are typed.
+
+
+def lonely(root):
+    pictures(root / "trainA", ["a.png", "b.png"], (16, 16))
+    pictures(root / "trainB", ["a.png"], (16, 16))
+
+
+def twice(root):
+    pictures(root / "trainA", ["a.png", "a.bmp"], (16, 16))
+    pictures(root / "trainB", ["a.png"], (16, 16))
+
+
+def half_a_test(root):
+    for name in ("trainA", "trainB", "testA"):
+        pictures(root / name, ["a.png", "b.png"], (16, 16))
+
+
+def one_domain(root):
+    pictures(root / "trainA", ["a.png"], (16, 16))
+
+
+def odd(root):
+    pictures(root, ["a.png", "b.png"], (31, 16))
+
+
+def single(root):
+    pictures(root, ["a.png"])
+
+
+FOLDERS = {
+    lonely: "has no partner of the same name",
+    twice: "several files named a",
+    half_a_test: "one of testA and testB",
+    one_domain: "one of trainA and trainB",
+    odd: "have no halves",
+    single: "too few to hold one out",
+}
+FIELDS = {
+    "data.direction=up": "one of AtoB, BtoA",
+    "model.inference=both": "one of published, deterministic",
+    "model.generator.levels=5": "multiples of 32",
+    "model.generator.levels=1": "2 to 10",
+    "data.image_size=24": "",
+    "data.image_size=18": "multiples of",
+    "model.generator.dropout_where=lua": "one of published, paper",
+    "loss.l1=-1": "0 or more",
+    "train.first=both": "",
+    "model.generator.kind=resnest": "",
+    "data.name=scenes": "labels",
+    "checkpoint.best=fid": "is no score",
+    "model.discriminator.layers=3": "too small",
+}
+
+
+@pytest.mark.parametrize("make", FOLDERS, ids=lambda make: make.__name__)
+def test_folders_that_are_no_pairs(make, tmp_path, capsys):
+    make(tmp_path / "data")
+    words = ["--config.data.name=folder", f"--config.data.path={tmp_path / 'data'}"]
+    refused(tmp_path, capsys, FOLDERS[make], *words)
+
+
+@pytest.mark.parametrize("field", [f for f in FIELDS if f != "data.image_size=24"])
+def test_fields_that_do_not_fit(field, tmp_path, capsys):
+    refused(tmp_path, capsys, FIELDS[field], f"--config.{field}")
+
+
+def refused(tmp_path, capsys, words, *fields):
+    argv = [f"--config={CONFIGS / 'pix2pix.py'}:smoke", f"--workdir={tmp_path / 'run'}", *fields]
+    assert main.main(argv) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "run").exists()
+
+
+# The command.
+
+
+def test_a_run_goes_on_bit_for_bit(tmp_path):
+    """Stopped after two of four steps and gone on: one run's bits, scores and picture."""
+    base = [
+        f"--config={CONFIGS / 'pix2pix.py'}:smoke",
+        "--config.model.generator.dropout_where=paper",
+    ]
+    base += ["--config.optimizer.generator.schedule=constant"]
+    base += ["--config.optimizer.discriminator.schedule=constant"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main.main([*base, f"--workdir={whole}"]) == 0
+    assert main.main([*base, f"--workdir={parts}", "--config.train.steps=2"]) == 0
+    assert main.main([*base, f"--workdir={parts}", "--config.train.steps=4"]) == 0
+    assert checkpoint.compare(whole, parts) == []
+    scores = [
+        json.loads((folder / "scores.jsonl").read_text().splitlines()[-1])
+        for folder in (whole, parts)
+    ]
+    assert scores[0] == scores[1]
+    assert set(scores[0]) == {"step", "l1", "psnr", "ssim"}
+    grids = [sorted((folder / "samples").glob("*.png"))[-1] for folder in (whole, parts)]
+    assert grids[0].read_bytes() == grids[1].read_bytes()
+    assert "truth" in (whole / "test/index.html").read_text()
+
+
+# Scores.
+
+
+def test_ssim_against_its_definition():
+    """Window by window, as the paper writes it; 1 for equal images; less for more noise."""
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(-1, 1, (2, 1, 13, 12, 2))
+    at = np.arange(11) - 5
+    weights = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 1.5**2))
+    weights /= weights.sum()
+    found = []
+    for top in range(3):
+        for left in range(2):
+            for c in range(2):
+                a, b = (z[0, top : top + 11, left : left + 11, c] for z in (x, y))
+                ma, mb = (weights * a).sum(), (weights * b).sum()
+                va, vb = (weights * (a - ma) ** 2).sum(), (weights * (b - mb) ** 2).sum()
+                cov = (weights * (a - ma) * (b - mb)).sum()
+                c1, c2 = 0.02**2, 0.06**2
+                found.append(
+                    (2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
+                )
+    np.testing.assert_allclose(pairs.ssim(x, y), [np.mean(found)], rtol=1e-12)
+    np.testing.assert_allclose(pairs.ssim(x, x), [1.0], rtol=1e-12)
+    noisy = [pairs.ssim(x, x + s * y)[0] for s in (0.1, 0.3, 1.0)]
+    assert noisy == sorted(noisy, reverse=True)
+    with pytest.raises(ValueError, match="11 pixels"):
+        pairs.ssim(x[:, :10], y[:, :10])
