@@ -5,12 +5,15 @@ Generative Adversarial Networks", ICLR 2016, arXiv:1511.06434.
 
     python -m jaxgan.main --config=configs/dcgan.py
 
-draws the built-in glyphs (nothing to download) with the paper's settings: batches of 128, Adam
-2e-4 (0.5, 0.999), 100 numbers of noise, batch norm, N(0, 0.02). The noise is normal, as most
-codes have it; the paper's is uniform (`--config.model.latent.law=uniform`).
+draws the built-in glyphs (nothing to download) with batches of 128, 100 numbers of noise, batch
+norm, N(0, 0.02). So that they learn in minutes, networks are half as wide, the rate is 5e-4 and
+samples are of averaged weights. Images at --config.data.path are trained on with the paper's
+Adam 2e-4 (0.5, 0.999), 64 features and no averages by the presets `mnist`, `cifar10`, `folder`. The
+noise is normal, as most codes have it; the paper's is uniform
+(`--config.model.latent.law=uniform`).
 
-Presets (`:a,b` combines them): `smoke` takes seconds; `mnist`, `cifar10` and `folder` train on
-images at --config.data.path. Any power of two from 8 on is a size: --config.data.image_size=128.
+Presets (`:a,b` combines them): these, and `smoke`, which takes seconds. Any power of two from 8 on
+is a size: --config.data.image_size=128.
 """
 
 from ml_collections import ConfigDict
@@ -31,6 +34,7 @@ def get_config(presets: str = "") -> ConfigDict:
     c.loss.adversarial = "bce"
     c.train.handed = True  # as in PyTorch's example: both play with the same noise
     defaults.adam(c, 2e-4, 0.5, 0.999)
+    defaults.for_glyphs(c, presets, steps=7000, rate=5e-4)
     return select_presets(presets, PRESETS, c)
 
 

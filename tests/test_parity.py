@@ -6,6 +6,7 @@ Everything runs in float64: there a faithful step agrees over all steps, while i
 division by tiny gradients makes any two implementations part.
 """
 
+import json
 import os
 from functools import partial
 from pathlib import Path
@@ -21,9 +22,11 @@ from jaxgan.games.synthesis import Classes, Latent, synthesis
 from jaxgan.games.unpaired import cyclegan
 from jaxgan.losses.adversarial import bce, hinge, lsgan, wasserstein, weighted
 from jaxgan.losses.penalties import gp
-from jaxgan.models import dcgan, published, published_dcgan
+from jaxgan.models import dcgan, published, published_dcgan, vgg
 from jaxgan.models.patchgan import PatchDiscriminator, PixelDiscriminator
+from jaxgan.models.published_rrdb import rrdb_from_published
 from jaxgan.models.resnet import ResNetGenerator
+from jaxgan.models.rrdb import RRDBNet
 from jaxgan.models.unet import UNetGenerator
 from jaxgan.optimizers import adam, constant
 from jaxgan.state import reset_metrics, split_variables
@@ -47,6 +50,8 @@ def kind_of(names: list[str]) -> str:
         if any(name.startswith(prefix) for name in names):
             return kind
     marks = {
+        "rrdb_input": "esrgan",
+        "features_before_relu/conv5_4": "vgg19",
         "u/0": "sngan",
         "weight_G": "acgan",
         "label": "cgan",
@@ -405,7 +410,39 @@ def check_sngan(arrays):
     ours.check(adversarial_losses(arrays))
 
 
+def check_esrgan(arrays):
+    weights = {k.removeprefix("RRDB/"): v for k, v in arrays.items() if k.startswith("RRDB/")}
+    arguments, variables = rrdb_from_published(weights)
+    variables = jax.tree.map(lambda x: x.astype(np.float64), variables)
+    module = RRDBNet(**arguments, dtype=jnp.float64, param_dtype=jnp.float64)
+    images = nhwc(arrays["rrdb_input"]) / 127.5 - 1
+    # The published network's values are those of [0, 1].
+    made = (jit(module.apply)(variables, images) + 1) / 2
+    assert relative(nchw(made), arrays["rrdb_output"]) < 1e-9
+
+
+def check_vgg19(arrays):
+    assert {n: list(a.shape) for n, a in vgg.random_arrays().items()} == {
+        name: list(shape)
+        for name, shape in json.loads(str(arrays["shapes"])).items()
+        if name.startswith("features.")
+    }
+    variables = vgg.from_published(vgg.random_arrays())
+    variables = jax.tree.map(lambda x: x.astype(np.float64), variables)
+    layers = sorted(name.rpartition("/")[2] for name in arrays if "before_relu/" in name)
+    module = vgg.VGG19(tuple(layers), dtype=jnp.float64, param_dtype=jnp.float64)
+    found = jit(module.apply)(variables, arrays["images"] / 127.5 - 1)
+    for name, theirs in arrays.items():
+        kind, _, layer = name.rpartition("/")
+        if kind == "features_before_relu":
+            assert relative(nchw(found[layer]), theirs) < 1e-9, name
+        if kind == "spatial_mean_before_relu":
+            assert relative(np.mean(found[layer], (1, 2)), theirs) < 1e-9, name
+
+
 CHECKS = {
+    "esrgan": check_esrgan,
+    "vgg19": check_vgg19,
     "cyclegan": check_cyclegan,
     "pix2pix": check_pix2pix,
     "pixelgan": check_pix2pix,
