@@ -46,16 +46,7 @@ def paired_game(config: ConfigDict, discriminators: Mapping[str, Any]) -> Game:
 
 def unet_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
     """The U-Net of a config; `types` are its dtype fields."""
-    g, size = config.model.generator, config.data.image_size
-    halvings = (size & -size).bit_length() - 1
-    levels = g.levels or min(halvings, MOST_LEVELS)
-    if not 2 <= levels <= halvings:
-        multiple = 2 ** max(levels, 2)
-        fits = max(1, round(size / multiple)) * multiple
-        raise UserError(
-            f"data.image_size={size} doesn't fit a U-Net of {max(levels, 2)} levels, which takes "
-            f"multiples of {multiple}; try --config.data.image_size={fits}"
-        )
+    g, levels = config.model.generator, unet_levels(config)
     choose("model.generator.dropout_where", g.dropout_where, dict.fromkeys(unet.DROPOUT_WHERE))
     return unet.UNetGenerator(
         levels=levels,
@@ -66,6 +57,25 @@ def unet_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
         dropout_where=g.dropout_where,
         **types,
     )
+
+
+def unet_levels(config: ConfigDict) -> int:
+    """How often the config's U-Net halves.
+
+    Raises:
+      UserError: where the images can't be halved so often.
+    """
+    size = config.data.image_size
+    halvings = (size & -size).bit_length() - 1
+    levels = config.model.generator.levels or min(halvings, MOST_LEVELS)
+    if not 2 <= levels <= halvings:
+        multiple = 2 ** max(levels, 2)
+        fits = max(1, round(size / multiple)) * multiple
+        raise UserError(
+            f"data.image_size={size} doesn't fit a U-Net of {max(levels, 2)} levels, which takes "
+            f"multiples of {multiple}; try --config.data.image_size={fits}"
+        )
+    return levels
 
 
 INFERENCE = ("published", "deterministic")

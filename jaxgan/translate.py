@@ -3,21 +3,26 @@
     python -m jaxgan.translate --workdir=runs/cyclegan-seed0 --direction=AtoB \\
         --input=FILE_OR_FOLDER --output=FOLDER
 
-A run's folder is all that it needs, not what the run was trained on. Pictures of any size keep it:
-they are padded by reflection to multiples of 32 and cropped back, so that few shapes are compiled.
-Each becomes a PNG of the same name, in the same sub-folder, below --output. A `.npy` array becomes
-one of the same name, [H, W, C], in what the run was trained on: uint8, or float32 in its range.
+A run's folder is all that it needs, not what the run was trained on. Runs on pairs have a direction
+of their own. Pictures of any size keep it: they are padded by reflection to multiples of 32 (or of
+what a U-Net takes) and cropped back, so that few shapes are compiled. Each becomes a PNG of the same
+name, in the same sub-folder, below --output. A `.npy` array becomes one of the same name, [H, W, C],
+in what the run was trained on: uint8, or float32 in its range.
 
 - `--step=latest`: or `best` (by the run's `checkpoint.best`), or a step's number.
 - `--weights=auto`: averaged weights (`ema`) where the run has them, else `raw` ones.
 - `--exact`: pads only as far as the network needs; more shapes are compiled.
 - `--resize=0`: N squeezes every picture to N x N first, as in training.
+- `--seed=0`: of the noise that runs on pairs have in their outputs as published (dropout). What a
+  picture gets depends on the seed and on its name alone.
 - `--overwrite`: replaces pictures that are there already; without it nothing is ever replaced.
 """
 
+import functools
 import math
 import os
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -27,11 +32,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxgan import awake, commandline, pictures, trained, workdir
+from jaxgan import awake, commandline, paired_experiment, pictures, trained, workdir
 from jaxgan.data import arrays, datasets, sources
 from jaxgan.errors import UserError
 from jaxgan.files import expanded, write_atomically
 from jaxgan.models import resnet
+from jaxgan.tasks import paired
 from jaxgan.update import decode
 
 COMMAND = "python -m jaxgan.translate"
@@ -45,6 +51,7 @@ FLAGS = {
     "weights": "auto",
     "exact": False,
     "resize": 0,
+    "seed": 0,
     "overwrite": False,
 }
 
@@ -59,19 +66,17 @@ def _main(argv: Sequence[str]) -> int:
         print(__doc__.strip())
         return 0
     flags = commandline.parse_flags(argv, FLAGS)
-    for name in ("workdir", "direction", "input", "output"):
+    for name in ("workdir", "input", "output"):
         if not flags[name]:
-            raise UserError(
-                f"--{name} is missing; try: {COMMAND} --workdir=runs/cyclegan-seed0 "
-                "--direction=AtoB --input=PICTURES --output=TRANSLATED"
-            )
+            raise _missing(name)
     if flags["resize"] < 0:
         raise UserError(f"--resize={flags['resize']} doesn't fit: it takes a size, or 0 for none")
     source = open_pictures(flags["input"])
     inside = expanded(flags["input"]).is_dir()
     targets = plan(source, flags["output"], flags["overwrite"], inside)
     run = trained.open_run(flags["workdir"], flags["step"], flags["weights"])
-    made = translator(run, flags["direction"])
+    direction = flags["direction"] or run.config.data.get("direction", "")
+    made = translator(run, direction, flags["seed"])
     multiple, least = fitting(run.config, flags["exact"], flags["resize"])
 
     data, size = run.config.data, flags["resize"] or None
@@ -86,7 +91,8 @@ def _main(argv: Sequence[str]) -> int:
             except sources.UnreadableImage as error:
                 skipped.append(error)
                 continue
-            fake = at_any_size(made, picture, multiple, least)
+            named = functools.partial(made, name=source.names[i])
+            fake = at_any_size(named, picture, multiple, least)
             write_atomically(targets[i], encoded(fake, targets[i], values))
     if len(skipped) == len(source):
         raise UserError(source.refusal(skipped))
@@ -95,7 +101,7 @@ def _main(argv: Sequence[str]) -> int:
         print(f"{len(skipped)} of {len(source)} files unreadable, skipped: {shown}")
     count = len(source) - len(skipped)
     print(
-        f"{count} {'picture' if count == 1 else 'pictures'} translated {flags['direction']} by "
+        f"{count} {'picture' if count == 1 else 'pictures'} translated {direction} by "
         f"step {run.step} of {flags['workdir']}, into {flags['output']}"
     )
     return 0
@@ -187,16 +193,32 @@ def encoded(fake: np.ndarray, target: Path, values: arrays.Values) -> bytes:
     return arrays.to_bytes(pictures.to_uint8(fake) if uint8 else values.from_unit(fake))
 
 
-def translator(run: trained.Run, direction: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of one picture: [H, W, C] -> [H, W, C] in [-1, 1], compiled for each shape.
+def _missing(name: str) -> UserError:
+    return UserError(
+        f"--{name} is missing; try: {COMMAND} --workdir=runs/cyclegan-seed0 "
+        "--direction=AtoB --input=PICTURES --output=TRANSLATED"
+    )
+
+
+def translator(run: trained.Run, direction: str, seed: int = 0) -> Callable[..., np.ndarray]:
+    """A function (picture, name) -> translation, [H, W, C] in [-1, 1], compiled for each shape.
 
     It takes what the run was trained on: uint8, or float32 in [-1, 1].
+
+    Args:
+      run: trained.
+      direction: AtoB or BtoA; of a run on pairs its own.
+      seed: of the noise in the outputs, together with the picture's name.
 
     Raises:
       UserError: for a direction in which the run's game doesn't translate.
     """
+    if run.built.game.task == "paired":
+        return _of_pairs(run, direction, seed)
     if run.built.game.task != "unpaired":
         raise UserError("this run translates nothing: it makes pictures of noise")
+    if not direction:
+        raise _missing("direction")
     if direction not in ("AtoB", "BtoA"):
         raise UserError(f"--direction={direction} doesn't fit: it takes AtoB or BtoA")
     source, target = direction[0], direction[-1]
@@ -213,12 +235,30 @@ def translator(run: trained.Run, direction: str) -> Callable[[np.ndarray], np.nd
             f"this run doesn't translate {direction}; try --direction={target}to{source}"
         )
     weights = jax.device_put(run.weights, run.built.mesh.devices.flat[0])
-    return lambda picture: np.asarray(made(weights, picture)[0], np.float32)
+    return lambda picture, name="": np.asarray(made(weights, picture)[0], np.float32)
+
+
+def _of_pairs(run: trained.Run, direction: str, seed: int) -> Callable[..., np.ndarray]:
+    own = run.config.data.direction
+    if direction != own:
+        raise UserError(f"this run translates {own} alone; leave out --direction={direction}")
+    made = paired.translator(run.built.game, run.built.dtype)
+    weights = jax.device_put(run.weights, run.built.mesh.devices.flat[0])
+    key = jax.random.key(seed)
+
+    def translate(picture, name=""):
+        index = np.array([zlib.crc32(name.encode()) & 0x7FFFFFFF], np.int32)
+        return np.asarray(made(weights, key, index, picture[None])[0], np.float32)
+
+    return translate
 
 
 def fitting(config: ConfigDict, exact: bool, resize: int) -> tuple[int, int]:
     """Of which number a picture's sides have to be multiples, and how large they are at least."""
     g = config.model.generator
+    if config.game == "paired":
+        multiple = 2 ** paired_experiment.unet_levels(config)
+        return (multiple if exact or resize else math.lcm(multiple, PADDED_TO)), multiple
     least = resnet.smallest_image(g.padding, g.norm)
     return (resnet.MULTIPLE if exact or resize else PADDED_TO), least
 

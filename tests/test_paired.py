@@ -11,7 +11,8 @@ import tiny
 from PIL import Image
 from test_configs import load
 
-from jaxgan import checkpoint, experiment, main
+from jaxgan import checkpoint, experiment, main, translate, workdir
+from jaxgan.checkpoint import Checkpoints
 from jaxgan.data import paired as data
 from jaxgan.data import pipeline, scenes
 from jaxgan.errors import UserError
@@ -381,3 +382,45 @@ def test_ssim_against_its_definition():
     assert noisy == sorted(noisy, reverse=True)
     with pytest.raises(ValueError, match="11 pixels"):
         pairs.ssim(x[:, :10], y[:, :10])
+
+
+# Translating.
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run's folder with networks that haven't learned anything; its noise is dropout."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    config = load("smoke", "model.generator.dropout_where=paper", file=CONFIGS / "pix2pix.py")
+    built = experiment.build(config, 1)
+    workdir.record(folder, {**config.to_dict(), "found": {"train": 1}}, ["test"])
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(2, built.init(0), {}, {})
+    return folder
+
+
+def translated(run, source, output, *more):
+    argv = [f"--workdir={run}", f"--input={source}", f"--output={output}", *more]
+    assert translate.main(argv) == 0
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(output.iterdir())}
+
+
+def test_pictures_keep_their_size_and_noise_is_theirs(trained, tmp_path):
+    pictures(tmp_path / "in", ["a.png", "b.png"], (20, 33))
+    both = translated(trained, tmp_path / "in", tmp_path / "both")
+    assert {name: image.shape for name, image in both.items()} == {
+        "a.png": (33, 20, 3),
+        "b.png": (33, 20, 3),
+    }
+    alone = translated(trained, tmp_path / "in/b.png", tmp_path / "alone")
+    np.testing.assert_array_equal(alone["b.png"], both["b.png"])
+    other = translated(trained, tmp_path / "in/b.png", tmp_path / "other", "--seed=1")
+    assert (other["b.png"] != both["b.png"]).any()
+
+
+def test_pairs_have_one_direction(trained, tmp_path, capsys):
+    pictures(tmp_path / "in", ["a.png"])
+    argv = [f"--workdir={trained}", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
+    assert translate.main([*argv, "--direction=BtoA"]) == 2
+    assert "translates AtoB alone" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -168,7 +168,7 @@ def test_arrays_of_bytes_beside_pictures(raw, album, tmp_path):
 
 def test_arrays_of_floating_point(raw, album, tmp_path, monkeypatch, capsys):
     """With networks that swap the channels: a file's size and name, the run's type and range."""
-    monkeypatch.setattr(translate, "translator", lambda *_: lambda image: image[..., ::-1])
+    monkeypatch.setattr(translate, "translator", lambda *_: lambda image, name: image[..., ::-1])
     scan = shutil.copytree(raw, tmp_path / "scan")
     record = json.loads((scan / "config.json").read_text())
     record["config"]["data"] |= {"dtype": "float32", "low": 0.0, "high": 3000.0}
