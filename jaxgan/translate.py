@@ -5,9 +5,9 @@
 
 A run's folder is all that it needs, not what the run was trained on. Runs on pairs have a direction
 of their own. Pictures of any size keep it: they are padded by reflection to multiples of 32 (or of
-what a U-Net takes) and cropped back, so that few shapes are compiled. Each becomes a PNG of the same
-name, in the same sub-folder, below --output. A `.npy` array becomes one of the same name, [H, W, C],
-in what the run was trained on: uint8, or float32 in its range.
+what a U-Net takes) and cropped back, so that few shapes are compiled. Each becomes a PNG of the
+same name, in the same sub-folder, below --output. A `.npy` array becomes one of the same name,
+[H, W, C], in what the run was trained on: uint8, or float32 in its range.
 
 - `--step=latest`: or `best` (by the run's `checkpoint.best`), or a step's number.
 - `--weights=auto`: averaged weights (`ema`) where the run has them, else `raw` ones.
