@@ -24,7 +24,7 @@ from jaxgan.commandline import select_presets
 def get_config(presets: str = "") -> ConfigDict:
     """The default run on the built-in glyphs, changed by the presets in order."""
     c = defaults.synthesis()
-    c.train.steps = 40000
+    c.train.steps = 25000
     c.data.batch_size = 32
     c.model.latent.size = 100
     for net in (c.model.generator, c.model.discriminator):

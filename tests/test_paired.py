@@ -18,7 +18,8 @@ from jaxgan.data import pipeline, scenes
 from jaxgan.errors import UserError
 from jaxgan.games.paired import paired
 from jaxgan.losses.adversarial import bce, relativistic
-from jaxgan.metrics import pairs
+from jaxgan.metrics import pairs, segmenter
+from jaxgan.metrics.segmentation import agreement, confusion
 from jaxgan.models import patchgan, unet
 from jaxgan.optimizers import adam, constant
 from jaxgan.update import init_state, make_update
@@ -348,7 +349,9 @@ def test_a_run_goes_on_bit_for_bit(tmp_path):
         for folder in (whole, parts)
     ]
     assert scores[0] == scores[1]
-    assert set(scores[0]) == {"step", "l1", "psnr", "ssim"}
+    of_maps = {"pixel_accuracy", "class_accuracy", "iou"}
+    of_truth = {f"{name}_of_truth" for name in of_maps}
+    assert set(scores[0]) == {"step", "l1", "psnr", "ssim"} | of_maps | of_truth
     grids = [sorted((folder / "samples").glob("*.png"))[-1] for folder in (whole, parts)]
     assert grids[0].read_bytes() == grids[1].read_bytes()
     assert "truth" in (whole / "test/index.html").read_text()
@@ -424,3 +427,46 @@ def test_pairs_have_one_direction(trained, tmp_path, capsys):
     assert translate.main([*argv, "--direction=BtoA"]) == 2
     assert "translates AtoB alone" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_agreement_is_what_it_says():
+    """Three classes of which one isn't shown: by hand."""
+    truth = np.array([0, 0, 0, 1, 1, 1, 1, 1])
+    found = np.array([0, 0, 1, 1, 1, 1, 0, 2])
+    scores = agreement(confusion(found, truth, 3))
+    assert scores["pixel_accuracy"] == 5 / 8
+    assert scores["class_accuracy"] == pytest.approx((2 / 3 + 3 / 5) / 2)
+    assert scores["iou"] == pytest.approx((2 / 4 + 3 / 6) / 2)
+    perfect = agreement(confusion(truth, truth, 3))
+    assert set(perfect.values()) == {1.0}
+
+
+def test_the_segmenter_reads_truth_and_not_noise():
+    """The same pairs give the same judge; what it says of true pictures beats a guess by far."""
+    indices = range(40)
+    shown = np.stack([scenes.draw(i, "summer", 16) for i in indices])
+    labels = np.stack([scenes.labels(i, 16) for i in indices])
+    judges = [segmenter.train(shown, labels, len(scenes.MATERIALS), steps=150) for _ in range(2)]
+    fresh = np.stack([scenes.draw(i, "summer", 16) for i in range(100, 120)])
+    wanted = np.stack([scenes.labels(i, 16) for i in range(100, 120)])
+    found = [judge(fresh) for judge in judges]
+    np.testing.assert_array_equal(*found)
+    score = agreement(confusion(found[0], wanted, len(scenes.MATERIALS)))
+    most = np.bincount(wanted.ravel()).max() / wanted.size
+    assert score["pixel_accuracy"] > most + 0.25
+    noise = np.random.default_rng(0).integers(0, 256, fresh.shape, np.uint8)
+    lost = agreement(confusion(judges[0](noise), wanted, len(scenes.MATERIALS)))
+    assert lost["iou"] < score["iou"] / 2
+
+
+def test_maps_are_read_by_their_colours():
+    maps = data.Maps(scenes.MATERIALS, scenes.PALETTE, "truth")
+    labels = scenes.labels(3, 32)
+    shown = scenes.PALETTE[labels].astype(np.int32)
+    near = np.clip(shown + np.random.default_rng(0).integers(-9, 10, shown.shape), 0, 255)
+    np.testing.assert_array_equal(maps.read(near.astype(np.uint8)[None])[0], labels)
+
+
+def test_scores_of_maps_need_maps(tmp_path, capsys):
+    words = "needs the built-in label maps"
+    refused(tmp_path, capsys, words, "--config.data.name=seasons", "--config.checkpoint.best=iou")

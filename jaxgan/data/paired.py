@@ -25,6 +25,30 @@ DIRECTIONS = ("AtoB", "BtoA")
 HELD_OUT = ("test", "val")  # folders of test images, the first that is there
 
 
+class Maps(NamedTuple):
+    """What is known of pairs of which one half is a map of classes in colours.
+
+    Attributes:
+      classes: their names.
+      palette: their colours, uint8 [classes, 3].
+      half: which one is the map, ``input`` or ``truth``.
+    """
+
+    classes: tuple[str, ...]
+    palette: np.ndarray
+    half: str
+
+    def read(self, images: np.ndarray) -> np.ndarray:
+        """uint8 images [N, H, W, 3] to classes [N, H, W], by the nearest colour."""
+        palette = self.palette.astype(np.int32)
+
+        def nearest(image):
+            distances = ((image.astype(np.int32)[:, :, None] - palette) ** 2).sum(-1)
+            return distances.argmin(-1).astype(np.int32)
+
+        return np.stack([nearest(image) for image in images])
+
+
 class Paired(NamedTuple):
     """Pairs to train on and to test on.
 
@@ -33,12 +57,14 @@ class Paired(NamedTuple):
       test: [image_size, image_size, C + C'] by index, never trained on.
       channels: C, those of the input; the truth has the rest.
       notes: sentences for the user.
+      maps: where one half is a map of classes.
     """
 
     train: Source
     test: Source
     channels: int
     notes: tuple[str, ...]
+    maps: Maps | None = None
 
 
 class Beside:

@@ -170,7 +170,7 @@ _PALETTE = {
 PALETTE = np.array([_PALETTE[material] for material in MATERIALS], np.uint8)
 
 
-class Maps:
+class LabelMaps:
     """Label maps as pictures: the scenes of `Scenes`, each material in its colour of `PALETTE`.
 
     Indexing gives uint8 [size, size, 3]. Raises UserError as `Scenes` does.

@@ -1,5 +1,6 @@
 """Images with a truth beside them, which a game makes of an input."""
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -7,20 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxgan import pictures
 from jaxgan.commandline import nearest
 from jaxgan.data import datasets, pipeline
-from jaxgan.data.paired import Paired
+from jaxgan.data.paired import Maps, Paired
 from jaxgan.errors import UserError
 from jaxgan.evaluators import unit
 from jaxgan.games.game import Game
-from jaxgan.metrics import pairs
+from jaxgan.metrics import pairs, segmenter
+from jaxgan.metrics.segmentation import agreement, confusion
 from jaxgan.page import Row, Section
 from jaxgan.tasks.task import Bench, Task, images, noise, settings
 from jaxgan.update import decode
 
 BATCH = 4  # images translated at a time
 SHOWN = 4  # rows of the grid
+LESSONS = 200  # true pairs that the segmenter learns from
 METRICS = {"l1": pairs.l1, "psnr": pairs.psnr, "ssim": pairs.ssim}
+OF_MAPS = ("pixel_accuracy", "class_accuracy", "iou")
 
 
 def stream(config: ConfigDict, data: Paired, leading, **placement):
@@ -50,6 +55,7 @@ def bench(config: ConfigDict, data: Paired, game: Game) -> Bench:
     inputs, truth = np.split(tests, [data.channels], axis=-1)
     names = getattr(data.test, "names", None) or [f"scene {i}" for i in range(count)]
     made = translator(game)
+    judge = functools.cache(lambda: map_reader(data))  # not before a score needs it
 
     def translated(weights, seed, count):
         key, parts = jax.random.key(seed), []
@@ -82,9 +88,38 @@ def bench(config: ConfigDict, data: Paired, game: Game) -> Bench:
             for i in range(count)
         ]
         means = {name: float(np.mean(values)) for name, values in each.items()}
+        if data.maps is not None:
+            means |= map_scores(data.maps, judge(), inputs, fake, truth)
         return means, [Section("input → output", rows)]
 
     return Bench(grid, evaluate, summary)
+
+
+def map_reader(data: Paired):
+    """Pictures, or maps in colour, to maps of classes [N, H, W].
+
+    Where outputs are maps, colours tell. Where they are pictures, a segmenter does that learns from
+    the first of the true training pairs: the paper's FCN score, on a world that is known.
+    """
+    if data.maps.half == "truth":
+        return data.maps.read
+    count = min(LESSONS, len(data.train))
+    lessons = np.stack([data.train[i] for i in range(count)])
+    maps, shown = np.split(lessons, [data.channels], axis=-1)
+    return segmenter.train(shown, data.maps.read(maps), len(data.maps.classes))
+
+
+def map_scores(maps: Maps, judge, inputs, fake, truth) -> dict[str, float]:
+    """How well outputs show what they should, and how well the judge reads the truth itself."""
+    wanted = maps.read(inputs if maps.half == "input" else truth)
+
+    def scores(images):
+        return agreement(confusion(judge(images), wanted, len(maps.classes)))
+
+    found = scores(pictures.to_uint8(fake))
+    if maps.half == "truth":
+        return found
+    return found | {f"{name}_of_truth": value for name, value in scores(truth).items()}
 
 
 def summary(scores: Mapping[str, float]) -> list[str]:
@@ -93,13 +128,30 @@ def summary(scores: Mapping[str, float]) -> list[str]:
         return []
     words = [f"L1 {scores['l1']:.4f}", f"PSNR {scores['psnr']:.2f} dB"]
     words += [f"SSIM {scores['ssim']:.3f}"] if "ssim" in scores else []
-    return ["from the truth: " + ", ".join(words)]
+    lines = ["from the truth: " + ", ".join(words)]
+    if "iou" in scores:
+        line = "what is seen where: " + ", ".join(
+            f"{name.replace('_', ' ')} {scores[name]:.3f}" for name in OF_MAPS
+        )
+        if "iou_of_truth" in scores:
+            line += f" (in true pictures {scores['iou_of_truth']:.3f})"
+        lines.append(line)
+    return lines
 
 
 def best_mode(name: str) -> str:
-    if name and name not in METRICS:
-        raise UserError(f"checkpoint.best={name!r} is no score: {nearest(name, list(METRICS))}")
+    known = [*METRICS, *OF_MAPS]
+    if name and name not in known:
+        raise UserError(f"checkpoint.best={name!r} is no score: {nearest(name, known)}")
     return "min" if name == "l1" else "max"
+
+
+def require_score(name: str, data: Paired) -> None:
+    if name in OF_MAPS and data.maps is None:
+        raise UserError(
+            f"checkpoint.best={name!r} needs the built-in label maps, --config.data.name=labels; "
+            f"there is {', '.join(METRICS)}"
+        )
 
 
 TASK = Task(
@@ -109,5 +161,5 @@ TASK = Task(
     stream=stream,
     bench=bench,
     best_mode=best_mode,
-    require_score=lambda name, data: None,
+    require_score=require_score,
 )
