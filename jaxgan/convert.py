@@ -19,7 +19,12 @@ writes a run's networks as `.safetensors` with the published names. `--step` and
         --generator=FILE [--discriminator=FILE]
 
 does the same for DCGANs of others' code; which names it knows stands in `NAMES` of
-jaxgan/models/published_dcgan.py.
+jaxgan/models/published_dcgan.py. And
+
+    python -m jaxgan.convert --config=configs/pix2pix.py:folder --workdir=runs/facades \\
+        --generator=latest_net_G.pth [--discriminator=latest_net_D.pth]
+
+for pix2pix and PixelGAN, with `--config.data.direction=BtoA` where they go that way.
 """
 
 import hashlib
@@ -52,6 +57,7 @@ from jaxgan.models import published, published_dcgan
 COMMAND = "python -m jaxgan.convert"
 CONFIG = "configs/cyclegan.py"
 DCGAN_CONFIG = "configs/dcgan.py"
+PIX2PIX_CONFIG = "configs/pix2pix.py:folder"
 PUBLISHED = {  # after the generator that they teach, there
     "generator_AtoB": "G_A",
     "generator_BtoA": "G_B",
@@ -104,7 +110,7 @@ def _main(argv: Sequence[str]) -> int:
     words = [*_default_config(argv), *argv]
     command = commandline.parse(words, FLAGS, COMMAND)
     flags = command.flags
-    nets = [net for game in GAMES.values() for net in game.files]
+    nets = dict.fromkeys(net for game in GAMES.values() for net in game.files)
     files = {net: flags[net] for net in nets if flags[net]}
     if not flags["workdir"] or bool(files) == bool(flags["export"]):
         raise UserError(
@@ -154,7 +160,10 @@ def _require_game(game: str, files: Mapping[str, str]) -> None:
 
 
 def _configs() -> str:
-    return f"give --config={DCGAN_CONFIG} for a DCGAN, or --config={CONFIG} for a CycleGAN"
+    return (
+        f"give --config={DCGAN_CONFIG} for a DCGAN, --config={PIX2PIX_CONFIG} for a pix2pix, or "
+        f"--config={CONFIG} for a CycleGAN"
+    )
 
 
 def _default_config(argv: Sequence[str]) -> list[str]:
@@ -276,12 +285,8 @@ def _read_cyclegan(net: str, arrays: published.Arrays) -> tuple[dict[str, Any], 
     if net.startswith("generator_"):
         arguments, variables = published.resnet_generator_from_published(arrays)
         kind = "resnet"
-    elif any(name.startswith("net.") for name in arrays):
-        arguments, variables = published.pixel_discriminator_from_published(arrays)
-        kind = "pixel"
     else:
-        arguments, variables = published.patch_discriminator_from_published(arrays)
-        kind = "patch"
+        kind, arguments, variables = _read_discriminator(arrays)
     params = variables["params"]
     channels = (params["first"] if kind == "resnet" else params["conv_0"])["kernel"].shape[2]
     if arguments.pop("channels", channels) != channels:
@@ -292,6 +297,34 @@ def _read_cyclegan(net: str, arrays: published.Arrays) -> tuple[dict[str, Any], 
     group = f"model.{net.partition('_')[0]}"
     told = {f"{group}.{name}": value for name, value in ({"kind": kind} | arguments).items()}
     return {"data.channels": channels, **told}, variables
+
+
+def _read_discriminator(arrays: published.Arrays) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """A discriminator of patches or of pixels: its kind, arguments and variables."""
+    if any(name.startswith("net.") for name in arrays):
+        return "pixel", *published.pixel_discriminator_from_published(arrays)
+    return "patch", *published.patch_discriminator_from_published(arrays)
+
+
+def _read_pix2pix(net: str, arrays: published.Arrays) -> tuple[dict[str, Any], dict[str, Any]]:
+    if net == "generator":
+        arguments, variables = published.unet_generator_from_published(arrays)
+        kind, channels = "unet", variables["params"]["down_0"]["kernel"].shape[2]
+        if arguments.pop("channels") != channels:
+            raise UserError(
+                f"it takes {channels} channels and gives another number of them; both halves of a "
+                "pair have the same"
+            )
+        told = {}
+    else:
+        kind, arguments, variables = _read_discriminator(arrays)
+        seen = variables["params"]["conv_0"]["kernel"].shape[2]
+        # An even number of channels is a pair's: three or one alone are an output's.
+        conditional = seen % 2 == 0
+        channels = seen // 2 if conditional else seen
+        told = {"model.discriminator.conditional": conditional}
+    told |= {f"model.{net}.{name}": value for name, value in ({"kind": kind} | arguments).items()}
+    return {"data.channels": channels} | told, variables
 
 
 def _read_dcgan(net: str, arrays: published.Arrays) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -377,7 +410,7 @@ def export(run: trained.Run, output: str, overwrite: bool = False) -> list[str]:
     if not files:
         raise UserError(
             f"networks named {', '.join(run.weights)} have no published names; only those of "
-            "CycleGAN and DCGAN can be exported"
+            "CycleGAN, pix2pix and DCGAN can be exported"
         )
     there = [path for path in files.values() if path.exists()]
     if there and not overwrite:
@@ -387,9 +420,9 @@ def export(run: trained.Run, output: str, overwrite: bool = False) -> list[str]:
     return [f"{path}: {net} of step {run.step}" for net, path in files.items()]
 
 
-def _write_cyclegan(run: trained.Run, net: str) -> dict[str, np.ndarray]:
+def _write_translation(run: trained.Run, net: str) -> dict[str, np.ndarray]:
     g, d = run.config.model.generator, run.config.model.discriminator
-    kind, norm = (g.kind, g.norm) if net.startswith("generator_") else (d.kind, d.norm)
+    kind, norm = (g.kind, g.norm) if net.startswith("generator") else (d.kind, d.norm)
     if norm == "none":
         raise UserError(
             f"{net} has biases where published networks without a norm have none, so it can't be "
@@ -403,6 +436,8 @@ def _write_cyclegan(run: trained.Run, net: str) -> dict[str, np.ndarray]:
         return published.patch_discriminator_to_published(run.weights[net])
     if kind == "pixel":
         return published.pixel_discriminator_to_published(run.weights[net])
+    if kind == "unet":
+        return published.unet_generator_to_published(run.weights[net])
     raise UserError(f"{net} is of the kind {kind!r}, for which there are no published names")
 
 
@@ -426,10 +461,15 @@ def _write_dcgan(run: trained.Run, net: str) -> dict[str, np.ndarray]:
 
 
 def _translations(folder: str, nets: Sequence[str]) -> list[str]:
-    directions = [net.partition("_")[2] for net in nets if net.startswith("generator_")]
+    directions = [net.partition("_")[2] for net in nets if net.startswith("generator")]
     return [
-        f"{translate.COMMAND} --workdir={folder} --direction={direction} --input=PICTURES "
-        "--output=TRANSLATED"
+        " ".join(
+            [
+                f"{translate.COMMAND} --workdir={folder}",
+                *([f"--direction={direction}"] if direction else []),
+                "--input=PICTURES --output=TRANSLATED",
+            ]
+        )
         for direction in directions
     ]
 
@@ -443,8 +483,15 @@ GAMES = {
     "cyclegan": Published(
         files={net: f"latest_net_{name}" for net, name in PUBLISHED.items()},
         read=_read_cyclegan,
-        write=_write_cyclegan,
+        write=_write_translation,
         found=("train_A", "train_B"),
+        use=_translations,
+    ),
+    "paired": Published(
+        files={"generator": "latest_net_G", "discriminator": "latest_net_D"},
+        read=_read_pix2pix,
+        write=_write_translation,
+        found=("train",),
         use=_translations,
     ),
     "synthesis": Published(

@@ -11,7 +11,7 @@ from jaxgan.data.paired import DIRECTIONS
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
 from jaxgan.games.paired import paired
-from jaxgan.models import unet
+from jaxgan.models import patchgan, unet
 
 MOST_LEVELS = 8
 
@@ -34,7 +34,7 @@ def paired_game(config: ConfigDict, discriminators: Mapping[str, Any]) -> Game:
     discriminator = choose(
         "model.discriminator.kind", config.model.discriminator.kind, discriminators
     )
-    return paired(
+    game = paired(
         {"generator": generator(config, given), "discriminator": discriminator(config, given)},
         choose("loss.adversarial", config.loss.adversarial, ADVERSARIAL)(),
         l1=config.loss.l1,
@@ -42,6 +42,17 @@ def paired_game(config: ConfigDict, discriminators: Mapping[str, Any]) -> Game:
         conditional=config.model.discriminator.conditional,
         deterministic=config.model.inference == "deterministic",
     )
+    return game._replace(notes=_field(config.model.discriminator, config.data.image_size))
+
+
+def _field(d: ConfigDict, size: int) -> tuple[str, ...]:
+    """What the discriminator sees, in words; of one of the user's own nothing is known."""
+    fields = {"pixel": 1, "patch": patchgan.receptive_field(d.layers)}
+    if d.kind not in fields:
+        return ()
+    side = fields[d.kind]
+    more = f", more than the images' {size}" if side > size else ""
+    return (f"each logit of the discriminator sees {side} x {side} pixels{more}",)
 
 
 def unet_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:

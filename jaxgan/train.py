@@ -67,7 +67,7 @@ def train(
         enabled=jax.process_index() == 0,
     )
     with checkpoints, logs, contextlib.closing(batches):
-        for note in (*data.notes, *notes):
+        for note in (*data.notes, *experiment.game.notes, *notes):
             logs.say(note)
         began = time.perf_counter()
         if start:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tiny
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 from test_configs import load
 
-from jaxgan import checkpoint, experiment, main, translate, workdir
+from jaxgan import checkpoint, convert, experiment, main, translate, workdir
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.data import paired as data
 from jaxgan.data import pipeline, scenes
@@ -165,7 +166,16 @@ def test_the_innermost_level_is_one_pixel():
 
 
 def test_patches_are_the_papers():
+    """16 x 16, 70 x 70 and 286 x 286, and the run says so at its start."""
     assert [patchgan.receptive_field(n) for n in (1, 3, 5)] == [16, 70, 286]
+    said = {
+        words: experiment.build(load("", words, file=CONFIGS / "pix2pix.py"), 1).game.notes
+        for words in ("model.discriminator.layers=1", "model.discriminator.kind=pixel")
+    }
+    assert "16 x 16" in said["model.discriminator.layers=1"][0]
+    assert "1 x 1 pixels" in said["model.discriminator.kind=pixel"][0]
+    (large,) = experiment.build(load("", file=CONFIGS / "pix2pix.py"), 1).game.notes
+    assert "70 x 70 pixels, more than the images' 64" in large
 
 
 # Data.
@@ -470,3 +480,40 @@ def test_maps_are_read_by_their_colours():
 def test_scores_of_maps_need_maps(tmp_path, capsys):
     words = "needs the built-in label maps"
     refused(tmp_path, capsys, words, "--config.data.name=seasons", "--config.checkpoint.best=iou")
+
+
+# Others' weights.
+
+
+@pytest.mark.parametrize("system", ["pix2pix", "pixelgan"])
+def test_published_weights_come_and_go(system, tmp_path, capsys):
+    """The golden networks, as files: the outputs of the run are theirs; exported, they are bits."""
+    arrays = dict(np.load(Path(__file__).parent / f"golden/{system}.npz"))
+    files = {}
+    for net, prefix in (("generator", "G/"), ("discriminator", "D/")):
+        own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        files[net] = tmp_path / f"{net}.safetensors"
+        save_file({k: np.ascontiguousarray(v) for k, v in own.items()}, files[net])
+    run = tmp_path / "run"
+    argv = [f"--config={CONFIGS / 'pix2pix.py'}:folder", "--config.data.image_size=128"]
+    argv += [f"--{net}={file}" for net, file in files.items()]
+    assert convert.main([*argv, f"--workdir={run}"]) == 0
+    told = capsys.readouterr().out
+    assert "python -m jaxgan.translate" in told
+    assert "--direction" not in told
+    assert convert.main([f"--workdir={run}", f"--export={tmp_path / 'out'}"]) == 0
+    for net, name in (("generator", "latest_net_G"), ("discriminator", "latest_net_D")):
+        there, back = load_file(files[net]), load_file(tmp_path / f"out/{name}.safetensors")
+        counters = {k for k in there if k.endswith("num_batches_tracked")}
+        assert set(there) - counters == set(back)
+        assert all(np.array_equal(there[k], back[k]) for k in back)
+
+
+def test_a_generator_given_as_a_discriminator(tmp_path, capsys):
+    arrays = dict(np.load(Path(__file__).parent / "golden/pixelgan.npz"))
+    own = {k.removeprefix("G/"): v for k, v in arrays.items() if k.startswith("G/")}
+    save_file({k: np.ascontiguousarray(v) for k, v in own.items()}, tmp_path / "g.safetensors")
+    argv = [f"--config={CONFIGS / 'pix2pix.py'}:folder", f"--workdir={tmp_path / 'run'}"]
+    assert convert.main([*argv, f"--discriminator={tmp_path / 'g.safetensors'}"]) == 2
+    assert "no published" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

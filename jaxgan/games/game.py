@@ -112,6 +112,7 @@ class Game(NamedTuple):
       extra: more rounds at some steps.
       latent: the law of the noise, where that is a `latent` alone: such noise can be truncated and
         interpolated.
+      notes: sentences for the user, at the start of a run.
     """
 
     nets: dict[str, nn.Module]
@@ -124,3 +125,4 @@ class Game(NamedTuple):
     classes: int = 0
     extra: Extra | None = None
     latent: Latent | None = None
+    notes: tuple[str, ...] = ()
