@@ -8,7 +8,8 @@ Generative Adversarial Networks", ICLR 2016, arXiv:1511.06434.
 draws the built-in glyphs (nothing to download) with batches of 128, 100 numbers of noise, batch
 norm, N(0, 0.02). So that they learn in minutes, networks are half as wide, the rate is 5e-4 and
 samples are of averaged weights. Images at --config.data.path are trained on with the paper's
-Adam 2e-4 (0.5, 0.999), 64 features and no averages by the presets `mnist`, `cifar10`, `folder`. The
+Adam 2e-4 (0.5, 0.999), 64 features and no averages by the presets `mnist`, `cifar10`, `folder`,
+and other data by `published` and --config.data.name. The
 noise is normal, as most codes have it; the paper's is uniform
 (`--config.model.latent.law=uniform`).
 
@@ -25,7 +26,7 @@ from jaxgan.commandline import select_presets
 def get_config(presets: str = "") -> ConfigDict:
     """The default run on the built-in glyphs, changed by the presets in order."""
     c = defaults.synthesis()
-    c.train.steps = 6000
+    c.train.steps = 100000
     c.data.batch_size = 128
     c.model.latent.size = 100
     for net in (c.model.generator, c.model.discriminator):
@@ -40,6 +41,7 @@ def get_config(presets: str = "") -> ConfigDict:
 
 PRESETS = {
     "smoke": defaults.smoke,
+    "published": defaults.published,
     "mnist": defaults.mnist,
     "cifar10": defaults.cifar10,
     "folder": defaults.folder,

@@ -12,7 +12,7 @@ a = -1, b = 1, c = 0, minimises Pearson's chi-squared divergence:
 `--config.loss.labels.fake=-1 --config.loss.labels.wanted=0`.
 
 Presets (`:a,b` combines them): `smoke` takes seconds; `mnist`, `cifar10` and `folder` train on
-images at --config.data.path as published.
+images at --config.data.path as published, and `published` on other data by --config.data.name.
 """
 
 from ml_collections import ConfigDict
@@ -37,6 +37,7 @@ def get_config(presets: str = "") -> ConfigDict:
 
 PRESETS = {
     "smoke": defaults.smoke,
+    "published": defaults.published,
     "mnist": defaults.mnist,
     "cifar10": defaults.cifar10,
     "folder": defaults.folder,

@@ -13,8 +13,9 @@ trains on your own pairs with the published code's settings: 256 pixels cropped 
 200 epochs. DIR holds pictures with both halves side by side (in train, and in test or val), or
 trainA and trainB with files of the same names. `--config.data.direction=BtoA` goes the other way.
 
-The paper's table of patch sizes is one study of four values: `model.discriminator.kind=pixel` (1 x
-1, configs/pixelgan.py), and `model.discriminator.layers` of 1, 3, 5 (16, 70 and 286 pixels).
+The paper's table of patch sizes is one study of four values, with `:folder`, since they need 256
+pixels: `model.discriminator.kind=pixel` (1 x 1, configs/pixelgan.py), and
+`model.discriminator.layers` of 1, 3, 5 (16, 70 and 286).
 
 Presets (`:a,b` combines them): `smoke` takes seconds; `seasons` (built-in: summer to winter);
 `folder`.
@@ -31,9 +32,8 @@ def get_config(presets: str = "") -> ConfigDict:
     return select_presets(presets, PRESETS, defaults.paired())
 
 
-def seasons(config: ConfigDict) -> None:
-    """The built-in scenes, summer to winter."""
-    config.data.name = "seasons"
-
-
-PRESETS = {"smoke": defaults.paired_smoke, "seasons": seasons, "folder": defaults.paired_folder}
+PRESETS = {
+    "smoke": defaults.paired_smoke,
+    "seasons": defaults.seasons,
+    "folder": defaults.paired_folder,
+}

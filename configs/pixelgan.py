@@ -8,7 +8,7 @@ CVPR 2017, arXiv:1611.07004, sections 4.4 and 6.1.2: such a judge teaches colour
 paints the built-in scenes from their label maps (64 pixels, nothing to download); all else is as in
 configs/pix2pix.py.
 
-Presets (`:a,b` combines them): `smoke` takes seconds; `folder`.
+Presets (`:a,b` combines them): `smoke` takes seconds; `seasons`; `folder`.
 """
 
 from ml_collections import ConfigDict
@@ -24,4 +24,8 @@ def get_config(presets: str = "") -> ConfigDict:
     return select_presets(presets, PRESETS, c)
 
 
-PRESETS = {"smoke": defaults.paired_smoke, "folder": defaults.paired_folder}
+PRESETS = {
+    "smoke": defaults.paired_smoke,
+    "seasons": defaults.seasons,
+    "folder": defaults.paired_folder,
+}

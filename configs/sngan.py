@@ -14,7 +14,7 @@ of the discriminator for one of the generator, Adam (0, 0.9), batches of 64. The
 trains the paper's ResNets on CIFAR-10; the rate falls to 0 over 100,000 steps.
 
 Presets (`:a,b` combines them): `smoke` takes seconds; `resnet`; `mnist`, `cifar10` and `folder`
-train on images at --config.data.path as published.
+train on images at --config.data.path as published, and `published` on other data.
 """
 
 from ml_collections import ConfigDict
@@ -53,6 +53,7 @@ def resnet(config: ConfigDict) -> None:
 PRESETS = {
     "smoke": defaults.smoke,
     "resnet": resnet,
+    "published": defaults.published,
     "mnist": defaults.mnist,
     "cifar10": defaults.cifar10,
     "folder": defaults.folder,

@@ -16,7 +16,7 @@ trains the paper's ResNets on CIFAR-10: 2e-4, falling to 0 over 100,000 steps, t
 batch twice the critic's.
 
 Presets (`:a,b` combines them): `smoke` takes seconds; `resnet`; `mnist`, `cifar10` and `folder`
-train on images at --config.data.path as published.
+train on images at --config.data.path as published, and `published` on other data.
 """
 
 from ml_collections import ConfigDict
@@ -59,6 +59,7 @@ def resnet(config: ConfigDict) -> None:
 PRESETS = {
     "smoke": defaults.smoke,
     "resnet": resnet,
+    "published": defaults.published,
     "mnist": defaults.mnist,
     "cifar10": defaults.cifar10,
     "folder": defaults.folder,

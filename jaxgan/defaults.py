@@ -127,15 +127,16 @@ def adam(config: ConfigDict, rate: float, b1: float, b2: float) -> None:
         config.optimizer[player].update({"learning_rate": rate, "b1": b1, "b2": b2})
 
 
-DATA = ("mnist", "cifar10", "folder")  # presets that name data
+# Presets by which a run is a paper's: those that name data, networks of its own, and `published`.
+PUBLISHED = ("published", "mnist", "cifar10", "folder", "resnet")
 
 
 def for_glyphs(config: ConfigDict, presets: str, steps: int, rate: float = 0.0) -> None:
     """What teaches the built-in glyphs in minutes: narrow networks, averages, perhaps another rate.
 
-    Where `presets` name other data, nothing changes: these are trained on as published.
+    With any of the presets of `PUBLISHED` nothing changes.
     """
-    if set(presets.split(",")) & set(DATA):
+    if set(presets.split(",")) & set(PUBLISHED):
         return
     config.train.steps = steps
     config.ema.half_life = 10000.0
@@ -143,6 +144,10 @@ def for_glyphs(config: ConfigDict, presets: str, steps: int, rate: float = 0.0) 
         net.width = 32
     for player in ("generator", "discriminator") if rate else ():
         config.optimizer[player].learning_rate = rate
+
+
+def published(config: ConfigDict) -> None:
+    """The preset for other data by `data.name`: it keeps what `for_glyphs` would change."""
 
 
 def with_r1(config: ConfigDict) -> None:
@@ -206,7 +211,7 @@ def folder(config: ConfigDict) -> None:
 
 
 def paired() -> ConfigDict:
-    """pix2pix as published, on the built-in label maps."""
+    """pix2pix on the built-in label maps: as published, but half as wide."""
     c = ConfigDict()
     c.game = "paired"
     c.seed = 0
@@ -229,7 +234,7 @@ def paired() -> ConfigDict:
     c.data.direction = "AtoB"  # or BtoA
     c.data.batch_size = 1
     c.data.image_size = 64
-    c.data.load_size = 0  # 0: image_size * 286 / 256, as published
+    c.data.load_size = 0  # 0: of folders image_size * 286 / 256, as published; else image_size
     c.data.flip = True
     c.data.channels = 3  # of each half; or 1 (grey)
     c.data.dtype = "uint8"  # or float32, of .npy files
@@ -273,6 +278,11 @@ def paired() -> ConfigDict:
     c.evaluate = ConfigDict({"every": 1000, "num": 0})
     c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "generator,discriminator"})
     return c
+
+
+def seasons(config: ConfigDict) -> None:
+    """The built-in scenes in pairs, summer to winter."""
+    config.data.name = "seasons"
 
 
 def paired_folder(config: ConfigDict) -> None:

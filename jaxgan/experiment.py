@@ -206,7 +206,7 @@ def open_data(config: ConfigDict, task: Task) -> Any:
     kind = "tfds" if name.startswith("tfds:") else name  # the colon is of no module here
     data = choose("data.name", kind, task.datasets)(config.data)
     if kind not in task.datasets:
-        _require_images(config, data)
+        _require_images(config, data, task.channels(config))
     if "classes" in config.data:
         _settle_classes(config, len(data.classes))
     return data
@@ -226,9 +226,9 @@ def _settle_classes(config: ConfigDict, there: int) -> None:
     config.data.classes = there
 
 
-def _require_images(config: ConfigDict, data: Any) -> None:
+def _require_images(config: ConfigDict, data: Any, channels: int) -> None:
     """Checks the first image of each source of one's own."""
-    size, channels = config.data.image_size, config.data.channels
+    size = config.data.image_size
     dtype = datasets.values(config.data).dtype
     for field in (name for name in data._fields if name.startswith(("train", "test"))):
         image = getattr(data, field)[0]

@@ -7,7 +7,6 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jaxgan.choices import ADVERSARIAL, choose, types
-from jaxgan.data.paired import DIRECTIONS
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
 from jaxgan.games.paired import paired
@@ -28,8 +27,6 @@ def paired_game(config: ConfigDict, discriminators: Mapping[str, Any]) -> Game:
     """
     given = types(config)
     choose("train.first", config.train.first, dict.fromkeys(("discriminator", "generator")))
-    choose("data.direction", config.data.direction, dict.fromkeys(DIRECTIONS))
-    choose("model.inference", config.model.inference, dict.fromkeys(INFERENCE))
     generator = choose("model.generator.kind", config.model.generator.kind, GENERATORS)
     discriminator = choose(
         "model.discriminator.kind", config.model.discriminator.kind, discriminators
@@ -58,7 +55,6 @@ def _field(d: ConfigDict, size: int) -> tuple[str, ...]:
 def unet_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
     """The U-Net of a config; `types` are its dtype fields."""
     g, levels = config.model.generator, unet_levels(config)
-    choose("model.generator.dropout_where", g.dropout_where, dict.fromkeys(unet.DROPOUT_WHERE))
     return unet.UNetGenerator(
         levels=levels,
         channels=config.data.channels,
@@ -89,5 +85,4 @@ def unet_levels(config: ConfigDict) -> int:
     return levels
 
 
-INFERENCE = ("published", "deterministic")
 GENERATORS = {"unet": unet_generator}

@@ -187,7 +187,7 @@ def _require_noise(run: trained.Run, flags: dict) -> None:
       UserError: saying why.
     """
     game = run.built.game
-    if game.noise is None:
+    if game.noise is None or "input" in run.built.batch:
         raise UserError(
             f"{flags['workdir']} translates pictures and makes none of noise; use "
             f"python -m jaxgan.translate --workdir={flags['workdir']}"

@@ -14,7 +14,7 @@ same name, in the same sub-folder, below --output. A `.npy` array becomes one of
 - `--exact`: pads only as far as the network needs; more shapes are compiled.
 - `--resize=0`: N squeezes every picture to N x N first, as in training.
 - `--seed=0`: of the noise that runs on pairs have in their outputs as published (dropout). What a
-  picture gets depends on the seed and on its name alone.
+  picture gets depends on the seed and on its path below --input alone.
 - `--overwrite`: replaces pictures that are there already; without it nothing is ever replaced.
 """
 
@@ -71,6 +71,8 @@ def _main(argv: Sequence[str]) -> int:
             raise _missing(name)
     if flags["resize"] < 0:
         raise UserError(f"--resize={flags['resize']} doesn't fit: it takes a size, or 0 for none")
+    if not 0 <= flags["seed"] < 2**31:
+        raise UserError(f"--seed={flags['seed']} doesn't fit: it takes 0 to {2**31 - 1}")
     source = open_pictures(flags["input"])
     inside = expanded(flags["input"]).is_dir()
     targets = plan(source, flags["output"], flags["overwrite"], inside)
@@ -239,6 +241,8 @@ def translator(run: trained.Run, direction: str, seed: int = 0) -> Callable[...,
 
 
 def _of_pairs(run: trained.Run, direction: str, seed: int) -> Callable[..., np.ndarray]:
+    if "generator" not in run.weights:
+        raise UserError("this run holds no generator, so nothing can be translated with it")
     own = run.config.data.direction
     if direction != own:
         raise UserError(f"this run translates {own} alone; leave out --direction={direction}")
@@ -247,7 +251,7 @@ def _of_pairs(run: trained.Run, direction: str, seed: int) -> Callable[..., np.n
     key = jax.random.key(seed)
 
     def translate(picture, name=""):
-        index = np.array([zlib.crc32(name.encode()) & 0x7FFFFFFF], np.int32)
+        index = np.array([zlib.crc32(os.fsencode(name)) & 0x7FFFFFFF], np.int32)
         return np.asarray(made(weights, key, index, picture[None])[0], np.float32)
 
     return translate
@@ -256,7 +260,7 @@ def _of_pairs(run: trained.Run, direction: str, seed: int) -> Callable[..., np.n
 def fitting(config: ConfigDict, exact: bool, resize: int) -> tuple[int, int]:
     """Of which number a picture's sides have to be multiples, and how large they are at least."""
     g = config.model.generator
-    if config.game == "paired":
+    if g.kind == "unet":
         multiple = 2 ** paired_experiment.unet_levels(config)
         return (multiple if exact or resize else math.lcm(multiple, PADDED_TO)), multiple
     least = resnet.smallest_image(g.padding, g.norm)

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from test_configs import load
 
-from jaxgan import checkpoint, convert, experiment, main, translate, workdir
+from jaxgan import checkpoint, convert, experiment, main, sample, translate, workdir
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.data import paired as data
 from jaxgan.data import pipeline, scenes
@@ -23,6 +23,7 @@ from jaxgan.metrics import pairs, segmenter
 from jaxgan.metrics.segmentation import agreement, confusion
 from jaxgan.models import patchgan, unet
 from jaxgan.optimizers import adam, constant
+from jaxgan.sharding import compile_update, make_mesh, put_batch, replicated
 from jaxgan.update import init_state, make_update
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -109,6 +110,30 @@ def test_relativistic_and_unconditional_play(x64):
     assert all(np.isfinite(v) for step in found for v in step.values())
     kernel = state.params["discriminator"]["in"]["kernel"]
     assert kernel.shape[0] == 3  # the output alone, where a pair has 6 channels
+
+
+@pytest.mark.parametrize("first", ["discriminator", "generator"])
+def test_devices_and_accumulation_change_nothing(first, x64):
+    """Dropout, batch norm and what is handed over, on one device and on two, in two pieces."""
+    found = []
+    for devices in (1, 2):
+        mesh = make_mesh(jax.devices()[:devices])
+        modules = {
+            "generator": tiny.Generator("batch", 0.5),
+            "discriminator": tiny.Discriminator("batch"),
+        }
+        game = paired(modules, bce(), first=first)
+        optimizers = {player: adam(player, 0.5, 0.999) for player in game.players}
+        schedules = {f"learning_rate/{player}": constant(1e-2) for player in game.players}
+        args = (game, optimizers, schedules, None)
+        batches = some(3, 8, 2)
+        state = init_state(*args, 0, tiny.shapes(batches[0]), jnp.float64)
+        state = jax.device_put(state, replicated(mesh))
+        update = compile_update(make_update(*args, dtype=jnp.float64), mesh)
+        for batch in batches:
+            state = update(state, put_batch(batch, mesh), None)
+        found.append(jax.device_get(state))
+    assert tiny.difference(*found) < 1e-9
 
 
 def test_accumulation_hands_over_slice_by_slice(x64):
@@ -229,7 +254,7 @@ def test_halves_side_by_side(tmp_path, layout):
         pictures(root / "train", names)
         pictures(root / layout.split()[-1], ["t.png"], start=9)
     there, back = (
-        data.open_folder(root, direction=direction, **SIZES) for direction in data.DIRECTIONS
+        data.open_folder(root, direction=direction, **SIZES) for direction in ("AtoB", "BtoA")
     )
     place = root if layout == "loose" else root / "train"
     name = there.train.names[0]
@@ -245,21 +270,52 @@ def test_two_folders_are_matched_by_name(tmp_path):
     pictures(tmp_path / "trainB", ["c.bmp", "a.png", "b.bmp"], (16, 16), start=5)
     opened = data.open_folder(tmp_path, **SIZES)
     pairs_there = [*opened.train.names, *opened.test.names]
-    assert sorted(pairs_there) == ["a.png", "b.png", "c.png"]
-    at = opened.train.names.index("b.png") if "b.png" in opened.train.names else None
+    assert sorted(pairs_there) == ["a", "b", "c"]
+    at = opened.train.names.index("b") if "b" in opened.train.names else None
     pair = opened.test[0] if at is None else opened.train[at]
     np.testing.assert_array_equal(pair[..., :3], np.asarray(Image.open(tmp_path / "trainA/b.png")))
     np.testing.assert_array_equal(pair[..., 3:], np.asarray(Image.open(tmp_path / "trainB/b.bmp")))
 
 
 def test_a_broken_half_is_left_out_and_told(tmp_path):
+    """Also where the halves are files of different kinds."""
+    pictures(tmp_path / "trainA", ["a.png", "b.png", "c.png"], (16, 16))
+    pictures(tmp_path / "trainB", ["a.bmp", "b.bmp", "c.bmp"], (16, 16))
     for domain in "AB":
-        pictures(tmp_path / f"train{domain}", ["a.png", "b.png", "c.png"], (16, 16))
         pictures(tmp_path / f"test{domain}", ["t.png"], (16, 16))
-    (tmp_path / "trainB/b.png").write_bytes(b"no picture")
-    opened = data.open_folder(tmp_path, **SIZES)
-    assert opened.train.names == ["a.png", "c.png"]
-    assert any("unreadable" in note and "b.png" in note for note in opened.notes)
+    (tmp_path / "trainB/b.bmp").write_bytes(b"no picture")
+    for direction in ("AtoB", "BtoA"):
+        opened = data.open_folder(tmp_path, direction=direction, **SIZES)
+        assert opened.train.names == ["a", "c"]
+        assert [opened.train[i].shape for i in range(2)] == [(16, 16, 6)] * 2
+        assert any("unreadable" in note and "trainB/b.bmp" in note for note in opened.notes)
+
+
+def test_both_directions_hold_out_the_same_pairs(tmp_path):
+    names = [str(i) for i in range(30)]
+    pictures(tmp_path / "trainA", [f"{n}.png" for n in names], (16, 16))
+    pictures(tmp_path / "trainB", [f"{n}.bmp" for n in names], (16, 16))
+    there, back = (
+        data.open_folder(tmp_path, direction=direction, **SIZES) for direction in ("AtoB", "BtoA")
+    )
+    assert there.test.names == back.test.names
+    assert not set(there.test.names) & set(there.train.names)
+
+
+def own_pairs(config):
+    """A data set of one's own, named by `module:function`."""
+    pair = np.zeros((config.image_size, config.image_size, 6), np.uint8)
+    return data.Paired([pair] * 3, [pair], ())
+
+
+def test_a_data_set_of_ones_own():
+    config = load("smoke", "data.name=test_paired:own_pairs", file=CONFIGS / "pix2pix.py")
+    built = experiment.build(config, 1)
+    config.data.load_size = 16
+    assert len(experiment.open_data(config, built.task).train) == 3
+    config.data.channels = 1
+    with pytest.raises(UserError, match=r"\[H, W, 2\]"):
+        experiment.open_data(config, built.task)
 
 
 # Mistakes, as they are typed.
@@ -292,6 +348,17 @@ def single(root):
     pictures(root, ["a.png"])
 
 
+def no_train(root):
+    pictures(root / "test", ["a.png", "b.png"])
+
+
+def all_broken(root):
+    for name in ("trainA", "trainB"):
+        pictures(root / name, ["a.png", "b.png"], (16, 16))
+    for name in ("a.png", "b.png"):
+        (root / "trainB" / name).write_bytes(b"no picture")
+
+
 FOLDERS = {
     lonely: "has no partner of the same name",
     twice: "several files named a",
@@ -299,18 +366,21 @@ FOLDERS = {
     one_domain: "one of trainA and trainB",
     odd: "have no halves",
     single: "too few to hold one out",
+    no_train: "has test and no train",
+    all_broken: "trainB/a.png",
 }
 FIELDS = {
     "data.direction=up": "one of AtoB, BtoA",
     "model.inference=both": "one of published, deterministic",
     "model.generator.levels=5": "multiples of 32",
     "model.generator.levels=1": "2 to 10",
-    "data.image_size=24": "",
     "data.image_size=18": "multiples of",
     "model.generator.dropout_where=lua": "one of published, paper",
     "loss.l1=-1": "0 or more",
-    "train.first=both": "",
-    "model.generator.kind=resnest": "",
+    "train.first=both": "it takes one of",
+    "train.first=generators": "did you mean 'generator'",
+    "model.generator.kind=resnest": "unet",
+    "checkpoint.best=ssim": "needs images of 11 pixels",
     "data.name=scenes": "labels",
     "checkpoint.best=fid": "is no score",
     "model.discriminator.layers=3": "too small",
@@ -324,7 +394,7 @@ def test_folders_that_are_no_pairs(make, tmp_path, capsys):
     refused(tmp_path, capsys, FOLDERS[make], *words)
 
 
-@pytest.mark.parametrize("field", [f for f in FIELDS if f != "data.image_size=24"])
+@pytest.mark.parametrize("field", FIELDS)
 def test_fields_that_do_not_fit(field, tmp_path, capsys):
     refused(tmp_path, capsys, FIELDS[field], f"--config.{field}")
 
@@ -429,6 +499,18 @@ def test_pictures_keep_their_size_and_noise_is_theirs(trained, tmp_path):
     np.testing.assert_array_equal(alone["b.png"], both["b.png"])
     other = translated(trained, tmp_path / "in/b.png", tmp_path / "other", "--seed=1")
     assert (other["b.png"] != both["b.png"]).any()
+
+
+def test_other_commands_say_what_to_do(trained, tmp_path, capsys):
+    argv = [f"--workdir={trained}", f"--output={tmp_path / 'out'}", "--num=2"]
+    assert sample.main(argv) == 2
+    assert "jaxgan.translate" in capsys.readouterr().err
+    pictures(tmp_path / "in", ["a.png"])
+    argv = [f"--workdir={trained}", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
+    for seed in ("-1", str(2**31), "99999999999999999999999"):
+        assert translate.main([*argv, f"--seed={seed}"]) == 2
+        assert "doesn't fit" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_pairs_have_one_direction(trained, tmp_path, capsys):

@@ -34,6 +34,12 @@ def test_every_scale_and_any_size(module, scale):
     assert shapes[0].shape == (1, 5 * scale, 6 * scale, 3)
 
 
+@pytest.mark.parametrize("module", [SRResNet, RRDBNet])
+def test_a_scale_that_is_no_doubling_is_refused(module):
+    with pytest.raises(ValueError, match="scale is 3"):
+        module(scale=3).init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)), train=False)
+
+
 def published_srresnet(norm_behind):
     """The arrays of a network of 2 blocks and width 3, as its PyTorch code names them."""
     rng = np.random.default_rng(0)
@@ -71,6 +77,8 @@ def test_published_srresnets_fit_the_network(norm_behind):
         (srresnet_from_published, {}),
         (srresnet_from_published, {"block1.0.weight": np.zeros((3, 3, 9, 9))}),
         (srresnet_from_published, published_srresnet(True) | {"block2.conv3.weight": np.zeros(1)}),
+        (srresnet_from_published, {"blocks.0.weight": np.zeros(1)}),
+        (srresnet_from_published, published_srresnet(True) | {"block1.1.weight": np.zeros(3)}),
         (rrdb_from_published, {}),
         (rrdb_from_published, {"body.0.rdb1.conv1.weight": np.zeros((1, 1, 3, 3))}),
         (vgg.from_published, {}),

@@ -166,7 +166,7 @@ def _paired_world(data: ConfigDict, both) -> Paired:
         pair = both(data.image_size, first, count, data.world)
         pair = pair if data.direction == "AtoB" else pair[::-1]
         opened[part] = sources.Cached(Beside(*pair))
-    return Paired(opened["train"], opened["test"], data.channels, ())
+    return Paired(opened["train"], opened["test"], ())
 
 
 def paired_folder(data: ConfigDict) -> Paired:

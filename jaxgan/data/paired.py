@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxgan.data import labelled, sources, transforms
 from jaxgan.data.arrays import UINT8, Values
-from jaxgan.data.sources import Cached, ImageFolder, Source, Subset
+from jaxgan.data.sources import Cached, ImageFolder, Source, Subset, UnreadableImage
 from jaxgan.errors import UserError
 
 LAYOUT = (
@@ -21,7 +21,6 @@ LAYOUT = (
     "val where there are test pictures), or with trainA and trainB (and testA and testB) whose "
     "files have the same names"
 )
-DIRECTIONS = ("AtoB", "BtoA")
 HELD_OUT = ("test", "val")  # folders of test images, the first that is there
 
 
@@ -53,16 +52,15 @@ class Paired(NamedTuple):
     """Pairs to train on and to test on.
 
     Attributes:
-      train: [load_size, load_size, C + C'] by index, all uint8 or all float32 in [-1, 1].
-      test: [image_size, image_size, C + C'] by index, never trained on.
-      channels: C, those of the input; the truth has the rest.
+      train: [load_size, load_size, 2 C] by index, all uint8 or all float32 in [-1, 1]: C channels
+        of the input, then those of the truth.
+      test: [image_size, image_size, 2 C] by index, never trained on.
       notes: sentences for the user.
       maps: where one half is a map of classes.
     """
 
     train: Source
     test: Source
-    channels: int
     notes: tuple[str, ...]
     maps: Maps | None = None
 
@@ -148,50 +146,54 @@ def open_folder(
     elif {"trainA", "trainB"} & inside:
         raise UserError(f"{root} has one of trainA and trainB; pairs need both. {LAYOUT}")
     else:
-        places = {"train": root / "train" if "train" in inside else root}
         tests = [name for name in HELD_OUT if name in inside]
-        if "train" in inside and tests:
+        if tests and "train" not in inside:
+            raise UserError(f"{root} has {tests[0]} and no train. {LAYOUT}")
+        places = {"train": root / "train" if "train" in inside else root}
+        if tests:
             places["test"] = root / tests[0]
 
         def fit(image, size):
             return halves(image, size, direction)
 
         parts = {
-            part: _Pictures(ImageFolder(place, channels, sides[part], values=values, fit=fit))
+            part: ImageFolder(place, channels, sides[part], values=values, fit=fit)
             for part, place in places.items()
         }
     return _divided(parts, root, channels, image_size, values)
 
 
-class _Pictures:
-    """Pairs from pictures that hold both halves."""
+class _Folders(Beside):
+    """Pairs from two folders, named as their files are without the suffix, which may differ."""
 
-    def __init__(self, folder: ImageFolder):
-        self.folder, self.names = folder, folder.names
-
-    def __len__(self) -> int:
-        return len(self.folder)
+    @property
+    def names(self) -> list[str]:
+        return [_stem(name) for name in self.inputs.names]
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return self.folder[index]
-
-    def part(self, names: Sequence[str], size: int) -> "_Pictures":
-        return _Pictures(self.folder.part(names, size))
-
-    def refusal(self, broken):
-        return self.folder.refusal(broken)
-
-
-class _Folders(Beside):
-    """Pairs from two folders, whose files have the same names up to their suffixes."""
+        """A pair; one of which either half is broken is broken, under its own name."""
+        halves = []
+        for folder in (self.inputs, self.truths):
+            try:
+                halves.append(folder[index])
+            except UnreadableImage as error:
+                file = folder.path / error.name
+                reason = f"{folder.path.name}/{error.name}: {error.reason}"
+                raise UnreadableImage(file, self.names[index], reason) from error.__cause__
+        return np.concatenate(halves, axis=-1)
 
     def part(self, names: Sequence[str], size: int) -> "_Folders":
-        at = [self.inputs.names.index(name) for name in names]
-        others = [self.truths.names[i] for i in at]
-        return _Folders(self.inputs.part(names, size), self.truths.part(others, size))
+        at = [self.names.index(name) for name in names]
+        return _Folders(
+            *(
+                folder.part([folder.names[i] for i in at], size)
+                for folder in (self.inputs, self.truths)
+            )
+        )
 
-    def refusal(self, broken):
-        return self.inputs.refusal(broken)
+    def refusal(self, broken: Sequence[UnreadableImage]) -> str:
+        root = self.inputs.path.parent
+        return f"None of the {len(broken)} pairs in {root} can be read: {sources.listed(broken)}"
 
 
 def _two_folders(root: Path, part: str, channels: int, size: int, values: Values, direction: str):
@@ -225,7 +227,11 @@ def _stem(name: str) -> str:
 
 
 def _divided(
-    parts: Mapping[str, _Pictures | _Folders], root: Path, channels: int, size: int, values: Values
+    parts: Mapping[str, ImageFolder | _Folders],
+    root: Path,
+    channels: int,
+    size: int,
+    values: Values,
 ) -> Paired:
     """Reads everything once, leaves out what is broken, holds out what there is no test of."""
     budget, notes, opened, broken = sources.default_budget() // 2, [], {}, {}
@@ -245,4 +251,4 @@ def _divided(
         held = parts["train"].part(sorted(chosen), size)
         opened["test"] = Cached(held, len(chosen) * 2 * channels * size**2 * values.dtype.itemsize)
         notes.append(labelled.held_out_note(len(chosen), len(names)))
-    return Paired(opened["train"], opened["test"], channels, tuple(notes))
+    return Paired(opened["train"], opened["test"], tuple(notes))

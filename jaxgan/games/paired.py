@@ -15,6 +15,8 @@ from jaxgan.losses.adversarial import AdversarialLoss
 from jaxgan.losses.reconstruction import l1 as mean_absolute
 from jaxgan.state import Variables
 
+MAKING = 1000  # folded into a move's key for the generator's noise: more than a move has passes
+
 
 def paired(
     nets: dict[str, nn.Module],
@@ -57,7 +59,7 @@ def paired(
         if "fake" in handoff:
             fake = handoff["fake"]
         else:
-            shared = jax.random.fold_in(context.key, 1)
+            shared = jax.random.fold_in(context.key, MAKING)
             fake, _ = made(nets, batch, context._replace(key=shared))
             given = {"key": jax.random.key_data(shared)}
         fake = jax.lax.stop_gradient(fake)
@@ -74,7 +76,7 @@ def paired(
         if "key" in handoff:
             shared = jax.random.wrap_key_data(handoff["key"])
         else:
-            shared = jax.random.fold_in(context.key, 1)
+            shared = jax.random.fold_in(context.key, MAKING)
         fake, making = made(nets, batch, context._replace(key=shared))
         run = Passes(modules, nets, context.key)
         pair = judged(batch["input"], fake)

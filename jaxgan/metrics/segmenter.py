@@ -1,7 +1,8 @@
 """A small network that tells what lies where in a picture: it judges pictures made of label maps.
 
-It is trained on true pairs alone, in seconds, and from nothing: the same pairs give the same judge,
-whatever run asks for it. (Isola et al. 2017 let a trained FCN judge; none is there offline.)
+It is trained on true pairs alone, in seconds, and from nothing: on one machine, at one precision,
+the same pairs give the same judge, whatever run asks for it. (Isola et al. 2017 let a trained FCN
+judge; none is there offline.)
 """
 
 from collections.abc import Callable

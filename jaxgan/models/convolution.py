@@ -69,7 +69,8 @@ def chosen_method(geometry: Geometry, batch: int, channels: int, features: int) 
     height, width = geometry.output
     if geometry.groups > 1:
         return "direct"
-    if geometry.size == geometry.kernel and geometry.output == (1, 1):
+    whole = geometry.size == geometry.kernel and geometry.output == (1, 1)
+    if whole and not any(low for low, _ in geometry.padding):
         return "dense"
     if channels <= FEW and channels <= features:
         return "input_patches"

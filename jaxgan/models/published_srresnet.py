@@ -1,5 +1,6 @@
 """SRResNets of a widespread PyTorch code, whose modules are named `block1`, `block2`, ..."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,9 +38,13 @@ def srresnet_from_published(arrays: Arrays) -> tuple[dict[str, Any], dict[str, A
         return params, stats
 
     def prelu(name):
-        return {"slope": take(f"{name}.weight").reshape(1)}
+        slope = take(f"{name}.weight")
+        if slope.size != 1:
+            raise UserError(f"no published SRResNet: {name} has {slope.size} slopes, not one")
+        return {"slope": slope.reshape(1)}
 
-    numbers = {int(name.split(".")[0][5:]) for name in arrays if name.startswith("block")}
+    found = (re.match(r"block(\d+)\.", name) for name in arrays)
+    numbers = {int(match[1]) for match in found if match}
     blocks, last = max(numbers, default=0) - 3, max(numbers, default=0)
     if blocks < 1:
         raise UserError("no published SRResNet: it has no block1, block2, ...")

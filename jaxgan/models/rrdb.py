@@ -8,6 +8,7 @@ from jaxgan.models.convolution import Path
 from jaxgan.models.initializers import variance_scaling
 from jaxgan.models.layers import Conv, leaky_relu
 
+SCALES = (1, 2, 4, 8)
 SHARE = 0.2  # of what a block adds to its input
 DENSE = 3  # dense blocks in each residual one
 LAYERS = 5  # convolutions in each dense block
@@ -76,6 +77,8 @@ class RRDBNet(nn.Module):
 
         Within the network values are those of [0, 1], as published.
         """
+        if self.scale not in SCALES:
+            raise ValueError(f"scale is {self.scale}; expected one of {SCALES}")
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype, "path": self.path}
 
         def conv(x, features, name):

@@ -10,6 +10,7 @@ from jaxgan.models.convolution import Path
 from jaxgan.models.initializers import variance_scaling
 from jaxgan.models.layers import Conv, Norm, normalise
 
+SCALES = (1, 2, 4, 8)
 INIT = variance_scaling(1 / 3, "fan_in", "uniform")  # PyTorch's own, as its codes leave it
 SLOPE = 0.25  # of PReLU, before training
 
@@ -96,6 +97,8 @@ class SRResNet(nn.Module):
 
         The first layer sees values of [0, 1], as published; the answer's range is [-1, 1].
         """
+        if self.scale not in SCALES:
+            raise ValueError(f"scale is {self.scale}; expected one of {SCALES}")
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
         def conv(x, features, size, name):

@@ -12,7 +12,6 @@ from jaxgan.errors import UserError
 from jaxgan.models.convolution import Path
 from jaxgan.models.layers import Conv, ConvTranspose, Norm, leaky_relu, normalise
 
-DROPOUT_WHERE = ("published", "paper")
 WIDEST = 8  # features of the innermost layers, in widths
 
 

@@ -29,7 +29,9 @@ OF_MAPS = ("pixel_accuracy", "class_accuracy", "iou")
 
 
 def stream(config: ConfigDict, data: Paired, leading, **placement):
-    return pipeline.paired(data.train, data.channels, **settings(config, leading), **placement)
+    return pipeline.paired(
+        data.train, config.data.channels, **settings(config, leading), **placement
+    )
 
 
 def translator(game: Game, dtype=jnp.float32):
@@ -52,7 +54,7 @@ def bench(config: ConfigDict, data: Paired, game: Game) -> Bench:
     """The test pairs, translated with the same noise all through a run."""
     count = min(config.evaluate.num or len(data.test), len(data.test))
     tests = np.stack([data.test[i] for i in range(count)])
-    inputs, truth = np.split(tests, [data.channels], axis=-1)
+    inputs, truth = np.split(tests, 2, axis=-1)
     names = getattr(data.test, "names", None) or [f"scene {i}" for i in range(count)]
     made = translator(game)
     judge = functools.cache(lambda: map_reader(data))  # not before a score needs it
@@ -105,7 +107,7 @@ def map_reader(data: Paired):
         return data.maps.read
     count = min(LESSONS, len(data.train))
     lessons = np.stack([data.train[i] for i in range(count)])
-    maps, shown = np.split(lessons, [data.channels], axis=-1)
+    maps, shown = np.split(lessons, 2, axis=-1)
     return segmenter.train(shown, data.maps.read(maps), len(data.maps.classes))
 
 
@@ -147,6 +149,11 @@ def best_mode(name: str) -> str:
 
 
 def require_score(name: str, data: Paired) -> None:
+    if name == "ssim" and min(data.test[0].shape[:2]) < pairs.WINDOW:
+        raise UserError(
+            f"checkpoint.best=ssim needs images of {pairs.WINDOW} pixels or more; try "
+            "--config.checkpoint.best=psnr"
+        )
     if name in OF_MAPS and data.maps is None:
         raise UserError(
             f"checkpoint.best={name!r} needs the built-in label maps, --config.data.name=labels; "
@@ -162,4 +169,5 @@ TASK = Task(
     bench=bench,
     best_mode=best_mode,
     require_score=require_score,
+    channels=lambda config: 2 * config.data.channels,
 )

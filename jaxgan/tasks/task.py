@@ -44,6 +44,7 @@ class Task(NamedTuple):
       best_mode: name of a score -> "max" or "min".
       require_score: (name of a score, data); raises where the data can't give it.
       shown: config -> a batch in words.
+      channels: config -> those of the images in a data set.
     """
 
     datasets: Mapping[str, Callable[[ConfigDict], Any]]
@@ -54,6 +55,7 @@ class Task(NamedTuple):
     best_mode: Callable[[str], str]
     require_score: Callable[[str, Any], None]
     shown: Callable[[ConfigDict], str] = in_pixels
+    channels: Callable[[ConfigDict], int] = lambda config: config.data.channels
 
 
 def images(config: ConfigDict, leading: tuple[int, ...]) -> jax.ShapeDtypeStruct:
