@@ -32,6 +32,7 @@ def get_config(presets: str = "") -> ConfigDict:
     c.loss.classes.generator = 0.1
     c.loss.classes.fake = False
     defaults.with_r1(c)
+    c.train.steps = 16000  # slants come last
     return select_presets(presets, PRESETS, c)
 
 
