@@ -30,7 +30,7 @@ def get_config(presets: str = "") -> ConfigDict:
     c.penalty.clip.limit = 0.01
     for player in ("generator", "discriminator"):
         c.optimizer[player].update({"name": "rmsprop", "learning_rate": 5e-5, "b2": 0.99})
-    defaults.for_glyphs(c, presets, steps=5000, rate=2e-4)
+    defaults.for_glyphs(c, presets, steps=3500, rate=2e-4)
     return select_presets(presets, PRESETS, c)
 
 
