@@ -24,6 +24,7 @@ from jaxgan.metrics.segmentation import agreement, confusion
 from jaxgan.models import patchgan, unet
 from jaxgan.optimizers import adam, constant
 from jaxgan.sharding import compile_update, make_mesh, put_batch, replicated
+from jaxgan.tasks import TASKS
 from jaxgan.update import init_state, make_update
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -380,7 +381,6 @@ FIELDS = {
     "train.first=both": "it takes one of",
     "train.first=generators": "did you mean 'generator'",
     "model.generator.kind=resnest": "unet",
-    "checkpoint.best=ssim": "needs images of 11 pixels",
     "data.name=scenes": "labels",
     "checkpoint.best=fid": "is no score",
     "model.discriminator.layers=3": "too small",
@@ -557,6 +557,13 @@ def test_maps_are_read_by_their_colours():
     shown = scenes.PALETTE[labels].astype(np.int32)
     near = np.clip(shown + np.random.default_rng(0).integers(-9, 10, shown.shape), 0, 255)
     np.testing.assert_array_equal(maps.read(near.astype(np.uint8)[None])[0], labels)
+
+
+def test_ssim_needs_room():
+    opened = data.Paired([], [np.zeros((8, 8, 6), np.uint8)], ())
+    with pytest.raises(UserError, match="images of 11 pixels"):
+        TASKS["paired"].require_score("ssim", opened)
+    TASKS["paired"].require_score("psnr", opened)
 
 
 def test_scores_of_maps_need_maps(tmp_path, capsys):
