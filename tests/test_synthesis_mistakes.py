@@ -202,7 +202,7 @@ def test_a_folder_with_another_config(desk, capsys):
         ("train.critic_rounds", "5", "1"),
         ("model.conditioning", '"none"', '"projection"'),
         ("model.discriminator.spectral", "false", "true"),
-        ("ema.half_life", "0.0", "10.0"),
+        ("ema.half_life", "10000.0", "10.0"),
     ]:
         word = f"--config.{field}={json.loads(now)}".lower()
         message = mistake(desk, capsys, *run, word)
