@@ -260,7 +260,9 @@ def _of_pairs(run: trained.Run, direction: str, seed: int) -> Callable[..., np.n
 def fitting(config: ConfigDict, exact: bool, resize: int) -> tuple[int, int]:
     """Of which number a picture's sides have to be multiples, and how large they are at least."""
     g = config.model.generator
-    if g.kind == "unet":
+    if config.game == "paired":
+        if g.kind != "unet":
+            return 1, 1  # a network of one's own, of which nothing is known
         multiple = 2 ** paired_experiment.unet_levels(config)
         return (multiple if exact or resize else math.lcm(multiple, PADDED_TO)), multiple
     least = resnet.smallest_image(g.padding, g.norm)

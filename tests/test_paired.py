@@ -513,6 +513,13 @@ def test_other_commands_say_what_to_do(trained, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_generator_of_ones_own_takes_any_size():
+    config = load("smoke", file=CONFIGS / "pix2pix.py")
+    assert translate.fitting(config, False, 0) == (32, 16)
+    config.model.generator.kind = "mine:net"
+    assert translate.fitting(config, False, 0) == (1, 1)
+
+
 def test_pairs_have_one_direction(trained, tmp_path, capsys):
     pictures(tmp_path / "in", ["a.png"])
     argv = [f"--workdir={trained}", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
