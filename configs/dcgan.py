@@ -9,9 +9,8 @@ draws the built-in glyphs (nothing to download) with batches of 128, 100 numbers
 norm, N(0, 0.02). So that they learn in minutes, networks are half as wide, the rate is 5e-4 and
 samples are of averaged weights. Images at --config.data.path are trained on with the paper's
 Adam 2e-4 (0.5, 0.999), 64 features and no averages by the presets `mnist`, `cifar10`, `folder`,
-and other data by `published` and --config.data.name. The
-noise is normal, as most codes have it; the paper's is uniform
-(`--config.model.latent.law=uniform`).
+and other data by `published` and --config.data.name. The noise is normal, as most codes have it;
+the paper's is uniform (`--config.model.latent.law=uniform`).
 
 Presets (`:a,b` combines them): these, and `smoke`, which takes seconds. Any power of two from 8 on
 is a size: --config.data.image_size=128.

@@ -6,9 +6,8 @@ arXiv:1611.04076.
     python -m jaxgan.main --config=configs/lsgan.py
 
 draws the built-in glyphs (nothing to download) with DCGAN's networks, half as wide and averaged.
-Fake images are to get a = 0,
-real ones b = 1; the generator wants c = 1 (the paper's eq. 9). The paper's other choice (eq. 8),
-a = -1, b = 1, c = 0, minimises Pearson's chi-squared divergence:
+Fake images are to get a = 0, real ones b = 1; the generator wants c = 1 (the paper's eq. 9). The
+paper's other choice (eq. 8), a = -1, b = 1, c = 0, minimises Pearson's chi-squared divergence:
 `--config.loss.labels.fake=-1 --config.loss.labels.wanted=0`.
 
 Presets (`:a,b` combines them): `smoke` takes seconds; `mnist`, `cifar10` and `folder` train on

@@ -462,15 +462,10 @@ def _write_dcgan(run: trained.Run, net: str) -> dict[str, np.ndarray]:
 
 def _translations(folder: str, nets: Sequence[str]) -> list[str]:
     directions = [net.partition("_")[2] for net in nets if net.startswith("generator")]
+    given = [f" --direction={direction}" if direction else "" for direction in directions]
     return [
-        " ".join(
-            [
-                f"{translate.COMMAND} --workdir={folder}",
-                *([f"--direction={direction}"] if direction else []),
-                "--input=PICTURES --output=TRANSLATED",
-            ]
-        )
-        for direction in directions
+        f"{translate.COMMAND} --workdir={folder}{words} --input=PICTURES --output=TRANSLATED"
+        for words in given
     ]
 
 

@@ -7,16 +7,22 @@ can be given to every config of the game (`--config=configs/dcgan.py --help` lis
 from ml_collections import ConfigDict
 
 
-def synthesis() -> ConfigDict:
-    """A plain GAN of convolutions on the built-in glyphs."""
+def _run(game: str) -> ConfigDict:
+    """What every run has."""
     c = ConfigDict()
-    c.game = "synthesis"
-    c.task = "labelled"  # images; or points
+    c.game = game
     c.seed = 0
     c.precision = "float32"  # or bfloat16, float64
     c.deterministic = False  # on a GPU: the same bits every time, at some cost
     c.devices = "auto"  # or a number
     c.awake = "auto"  # or on, off: idle cores of a CPU spin between operations
+    return c
+
+
+def synthesis() -> ConfigDict:
+    """A plain GAN of convolutions on the built-in glyphs."""
+    c = _run("synthesis")
+    c.task = "labelled"  # images; or points
 
     c.train = ConfigDict()
     c.train.steps = 1000  # of the generator; either steps or epochs, the other is 0
@@ -212,13 +218,7 @@ def folder(config: ConfigDict) -> None:
 
 def paired() -> ConfigDict:
     """pix2pix on the built-in label maps: as published, but half as wide."""
-    c = ConfigDict()
-    c.game = "paired"
-    c.seed = 0
-    c.precision = "float32"  # or bfloat16, float64
-    c.deterministic = False  # on a GPU: the same bits every time, at some cost
-    c.devices = "auto"  # or a number
-    c.awake = "auto"  # or on, off: idle cores of a CPU spin between operations
+    c = _run("paired")
 
     c.train = ConfigDict()
     c.train.steps = 4000  # either steps or epochs; the other is 0

@@ -13,9 +13,10 @@ from jaxgan.data.sources import Source
 from jaxgan.errors import UserError
 from jaxgan.metrics import pairs
 from jaxgan.page import Row, Section
+from jaxgan.parts import in_parts
 from jaxgan.update import decode
 
-BATCH = 4  # few enough for any memory; the last batch is filled up, so that one shape is compiled
+BATCH = 4  # few enough for any memory
 
 
 class Domain(NamedTuple):
@@ -40,22 +41,21 @@ class Translations(NamedTuple):
 
 def read_tests(data: Dataset, num: int) -> dict[str, Domain]:
     """The first `num` test images (0: all) of both directions, by "AtoB" and "BtoA"."""
-    images = {"A": _read(data.test_A, num), "B": _read(data.test_B, num)}
-    names = {"A": _names(data.test_A, num), "B": _names(data.test_B, num)}
+    images, names = {}, {}
+    for domain, source in (("A", data.test_A), ("B", data.test_B)):
+        images[domain], names[domain] = read(source, num)
     return {
         f"{s}to{t}": Domain(s, t, names[s], images[s], images[t] if data.paired else None)
         for s, t in ("AB", "BA")
     }
 
 
-def _read(source: Source, num: int) -> np.ndarray:
-    return np.stack([source[i] for i in range(min(num or len(source), len(source)))])
-
-
-def _names(source: Source, num: int) -> list[str]:
+def read(source: Source, num: int) -> tuple[np.ndarray, list[str]]:
+    """The first `num` images (0: all), [N, H, W, C], and their names."""
     count = min(num or len(source), len(source))
     names = getattr(source, "names", None)
-    return list(names[:count]) if names else [f"scene {i}" for i in range(count)]
+    names = list(names[:count]) if names else [f"scene {i}" for i in range(count)]
+    return np.stack([source[i] for i in range(count)]), names
 
 
 def translator(sample: Callable[..., Mapping[str, jax.Array]]):
@@ -69,15 +69,11 @@ def translator(sample: Callable[..., Mapping[str, jax.Array]]):
         return sample(weights, decode(batch, jnp.float32))
 
     def translate(weights: Any, domain: Domain, count: int | None = None) -> Translations | None:
-        images = domain.images[:count]
-        parts: dict[str, list[np.ndarray]] = {}
-        for start in range(0, len(images), BATCH):
-            part = images[start : start + BATCH]
-            fill = np.repeat(part[-1:], BATCH - len(part), 0)
-            output = made(weights, {domain.source: np.concatenate([part, fill])})
-            for name, value in output.items():
-                parts.setdefault(name, []).append(np.asarray(value, np.float32)[: len(part)])
-        whole = {name: np.concatenate(values) for name, values in parts.items()}
+        def part(images):
+            return made(weights, {domain.source: images})
+
+        whole = in_parts(part, BATCH, domain.images[:count])
+        whole = {name: value.astype(np.float32) for name, value in whole.items()}
         fake = whole.get(f"fake_{domain.target}")
         return None if fake is None else Translations(fake, whole.get(f"rec_{domain.source}"))
 

@@ -184,21 +184,14 @@ def divide(
         UserError: nothing, or nothing of a class, can be read; values lie outside of `values`'
             range; there are too few images to hold any out.
     """
-    budget = sources.default_budget() if budget_bytes is None else budget_bytes
     parts = {"train": train} | ({"test": test} if test else {})
-    bytes_of = {name: len(part.images) * part.images.size**2 for name, part in parts.items()}
-    opened, labels, broken, notes = {}, {}, {}, list(notes)
-    for name, part in parts.items():
-        share = budget * bytes_of[name] // sum(bytes_of.values())
-        opened[name] = Cached(part.images, share)
-        broken[name] = sources.read_all(opened[name])
-    total = sum(len(part.images) for part in parts.values())
-    sources.require_range(root, broken, total, values)
+    images = {name: part.images for name, part in parts.items()}
+    labels, notes = {}, list(notes)
+    opened, broken = sources.open_parts(images, root, values, notes, budget_bytes)
     for name, part in parts.items():
         lost = {error.name for error in broken[name]}
         kept = [i for i, image in enumerate(part.images.names) if image not in lost]
         labels[name] = part.labels[kept]
-        opened[name] = sources.readable(opened[name], name, broken[name], notes)
     _require_all_classes(root, classes, labels["train"])
     if test is None:
         names = opened["train"].names

@@ -167,6 +167,10 @@ class _Folders(Beside):
     """Pairs from two folders, named as their files are without the suffix, which may differ."""
 
     @property
+    def size(self) -> int | None:
+        return self.inputs.size
+
+    @property
     def names(self) -> list[str]:
         return [_stem(name) for name in self.inputs.names]
 
@@ -234,13 +238,8 @@ def _divided(
     values: Values,
 ) -> Paired:
     """Reads everything once, leaves out what is broken, holds out what there is no test of."""
-    budget, notes, opened, broken = sources.default_budget() // 2, [], {}, {}
-    for name, part in parts.items():
-        opened[name] = Cached(part, budget)
-        broken[name] = sources.read_all(opened[name])
-    sources.require_range(root, broken, sum(map(len, parts.values())), values)
-    for name in parts:
-        opened[name] = sources.readable(opened[name], name, broken[name], notes)
+    notes: list[str] = []
+    opened, _ = sources.open_parts(parts, root, values, notes)
     if "test" not in opened:
         names = opened["train"].names
         if len(names) < 2:

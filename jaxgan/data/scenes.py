@@ -183,12 +183,8 @@ class LabelMaps:
         return len(self._scenes)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        return PALETTE[self.labels(i)]
-
-    def labels(self, i: int) -> np.ndarray:
-        """An index into `MATERIALS` for each pixel, uint8 [size, size]."""
         s = self._scenes
-        return labels(s.first + int(i) % s.count, s.size, s.world)
+        return PALETTE[labels(s.index(i), s.size, s.world)]
 
 
 class Scenes:
@@ -209,9 +205,13 @@ class Scenes:
         return self.count
 
     def __getitem__(self, i: int) -> np.ndarray:
+        return draw(self.index(i), self.season, self.size, self.world)
+
+    def index(self, i: int) -> int:
+        """The world's number of the i-th scene here; raises IndexError where there is none."""
         if not -self.count <= i < self.count:
             raise IndexError(f"scene {i} of {self.count}")
-        return draw(self.first + int(i) % self.count, self.season, self.size, self.world)
+        return self.first + int(i) % self.count
 
 
 def _checked_season(season: str) -> str:

@@ -448,18 +448,8 @@ def divide_unpaired(
     Raises:
         UserError: as `open_unpaired_folder`.
     """
-    budget = default_budget() if budget_bytes is None else budget_bytes
-    sizes = {name: len(folder) * folder.size**2 for name, folder in folders.items()}
-    done, total = itertools.count(1), sum(len(folder) for folder in folders.values())
-    each = (lambda: progress(next(done), total)) if progress else None
-    notes, opened, broken = [], {}, {}
-    for name, folder in folders.items():
-        opened[name] = Cached(folder, budget * sizes[name] // sum(sizes.values()))
-        broken[name] = read_all(opened[name], each=each)
-    require_range(root, broken, total, values)
-    for name in folders:
-        opened[name] = readable(opened[name], name, broken[name], notes)
-
+    notes: list[str] = []
+    opened, _ = open_parts(folders, root, values, notes, budget_bytes, progress)
     held_out = False
     for domain in "AB":
         train, test = f"train{domain}", f"test{domain}"
@@ -487,6 +477,42 @@ def divide_unpaired(
     return UnpairedData(
         *(opened[name] for name in ("trainA", "trainB", "testA", "testB")), held_out, notes
     )
+
+
+def open_parts(
+    parts: Mapping[str, Stored],
+    root: Path,
+    values: Values,
+    notes: list[str],
+    budget_bytes: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[dict[str, Cached | Subset], dict[str, list[UnreadableImage]]]:
+    """Reads every image once, in parallel: fills the caches, and leaves out what is broken.
+
+    Args:
+        parts: name -> images.
+        root: where they lie, for messages.
+        values: what the files hold.
+        notes: gets what is left out.
+        budget_bytes: memory for all caches together; `default_budget()` where None.
+        progress: called with (files decoded, files in all) after each file.
+
+    Returns:
+        name -> what can be read; name -> what can't.
+
+    Raises:
+        UserError: nothing of a part can be read, or values lie outside of `values`' range.
+    """
+    budget = default_budget() if budget_bytes is None else budget_bytes
+    sizes = {name: len(part) * part.size**2 for name, part in parts.items()}
+    done, total = itertools.count(1), sum(map(len, parts.values()))
+    each = (lambda: progress(next(done), total)) if progress else None
+    opened, broken = {}, {}
+    for name, part in parts.items():
+        opened[name] = Cached(part, budget * sizes[name] // sum(sizes.values()))
+        broken[name] = read_all(opened[name], each=each)
+    require_range(root, broken, total, values)
+    return {name: readable(opened[name], name, broken[name], notes) for name in parts}, broken
 
 
 def held_out_names(names: Sequence[str], most: int = HELD_OUT_MOST) -> list[str]:

@@ -48,9 +48,9 @@ def paired(
     def judged(given, image):
         return jnp.concatenate([given, image], axis=-1) if conditional else image
 
-    def made(nets, batch, context):
+    def made(nets, batch, key):
         """The fakes, and what they do to the generator's statistics: equal in both moves."""
-        run = Passes(modules, nets, jax.random.fold_in(context.key, 0))
+        run = Passes(modules, nets, jax.random.fold_in(key, 0))
         return run("generator", batch["input"])[0], run
 
     def discriminator(nets, memory, handoff, batch: Batch, context: Context):
@@ -60,7 +60,7 @@ def paired(
             fake = handoff["fake"]
         else:
             shared = jax.random.fold_in(context.key, MAKING)
-            fake, _ = made(nets, batch, context._replace(key=shared))
+            fake, _ = made(nets, batch, shared)
             given = {"key": jax.random.key_data(shared)}
         fake = jax.lax.stop_gradient(fake)
         run = Passes(modules, nets, context.key)
@@ -77,7 +77,7 @@ def paired(
             shared = jax.random.wrap_key_data(handoff["key"])
         else:
             shared = jax.random.fold_in(context.key, MAKING)
-        fake, making = made(nets, batch, context._replace(key=shared))
+        fake, making = made(nets, batch, shared)
         run = Passes(modules, nets, context.key)
         pair = judged(batch["input"], fake)
         if adversarial.relativistic:

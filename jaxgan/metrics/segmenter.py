@@ -5,6 +5,7 @@ the same pairs give the same judge, whatever run asks for it. (Isola et al. 2017
 judge; none is there offline.)
 """
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -15,6 +16,7 @@ import optax
 
 from jaxgan.models.initializers import variance_scaling
 from jaxgan.models.layers import Conv, leaky_relu
+from jaxgan.parts import in_parts
 from jaxgan.update import decode
 
 WIDTH, DEPTH = 24, 3
@@ -73,13 +75,4 @@ def train(
         given = pictures[at], labels[at].astype(np.int32)
         variables, state = step(variables, state, *given)
 
-    def judge(images: np.ndarray) -> np.ndarray:
-        parts = []
-        for start in range(0, len(images), PART):
-            part = images[start : start + PART]
-            # The last part is filled up, so that one shape is compiled.
-            whole = np.concatenate([part, np.repeat(part[-1:], PART - len(part), 0)])
-            parts.append(np.asarray(judged(variables, whole))[: len(part)])
-        return np.concatenate(parts)
-
-    return judge
+    return lambda images: in_parts(functools.partial(judged, variables), PART, images)

@@ -40,8 +40,8 @@ def resnet_generator_from_published(arrays: Arrays) -> tuple[dict[str, Any], Var
     padding = "zero" if 0 in inner else "reflect"
     dropout = 0.5 if inner & {4, 6} else 0.0
     entries = list(_resnet_entries(blocks, padding, bool(dropout)))
-    norm, variables = _from_published(arrays, entries, "ResNet generator")
-    variables = {name: _stacked(tree) for name, tree in variables.items()}
+    norm, variables = from_entries(arrays, entries, "ResNet generator")
+    variables = {name: stacked(tree) for name, tree in variables.items()}
     arguments = {
         "channels": variables["params"]["last"]["kernel"].shape[3],
         "width": variables["params"]["first"]["kernel"].shape[3],
@@ -69,7 +69,7 @@ def patch_discriminator_from_published(arrays: Arrays) -> tuple[dict[str, Any], 
       UserError: names are unknown or missing.
     """
     layers = sum(np.ndim(array) == 4 for array in arrays.values()) - 2
-    norm, variables = _from_published(
+    norm, variables = from_entries(
         arrays, list(_patch_entries(max(layers, 1))), "PatchGAN discriminator"
     )
     width = variables["params"]["conv_0"]["kernel"].shape[3]
@@ -88,7 +88,7 @@ def pixel_discriminator_from_published(arrays: Arrays) -> tuple[dict[str, Any], 
     Raises:
       UserError: names are unknown or missing.
     """
-    norm, variables = _from_published(arrays, list(_pixel_entries()), "PixelGAN discriminator")
+    norm, variables = from_entries(arrays, list(_pixel_entries()), "PixelGAN discriminator")
     return {"width": variables["params"]["conv_0"]["kernel"].shape[3], "norm": norm}, variables
 
 
@@ -106,7 +106,7 @@ def unet_generator_from_published(arrays: Arrays) -> tuple[dict[str, Any], Varia
       UserError: names are unknown or missing.
     """
     levels = max((name.count(".model.") for name in arrays), default=0)
-    norm, variables = _from_published(arrays, list(_unet_entries(max(levels, 2))), UNET)
+    norm, variables = from_entries(arrays, list(_unet_entries(max(levels, 2))), UNET)
     first, last = (variables["params"][name]["kernel"] for name in ("down_0", "up_0"))
     arguments = {"levels": levels, "channels": last.shape[2], "width": first.shape[3], "norm": norm}
     return arguments, variables
@@ -118,7 +118,7 @@ def unet_generator_to_published(variables: Variables) -> dict[str, np.ndarray]:
     return _to_published(variables, _unet_entries(levels))
 
 
-def _stacked(tree: dict) -> dict:
+def stacked(tree: dict) -> dict:
     """``block_0``, ``block_1``, ... to one ``blocks``, as `resnet.ResNetGenerator` scans them."""
     names = sorted((name for name in tree if name.startswith("block_")), key=lambda n: int(n[6:]))
     blocks = jax.tree.map(lambda *leaves: np.stack(leaves), *(tree[name] for name in names))
@@ -191,7 +191,12 @@ def _get(tree: Mapping, path: tuple[str, ...]) -> Mapping:
     return tree
 
 
-def _from_published(arrays: Arrays, entries: list[Entry], network: str) -> tuple[str, Variables]:
+def from_entries(arrays: Arrays, entries: list[Entry], network: str) -> tuple[str, Variables]:
+    """A state dict to (norm, variables), by the entries of all that it holds.
+
+    Raises:
+      UserError: names are unknown or missing.
+    """
     norms = [published for published, _, is_norm in entries if is_norm]
     norm = "none"
     if any(f"{published}.weight" in arrays for published in norms):
@@ -225,7 +230,7 @@ def _from_published(arrays: Arrays, entries: list[Entry], network: str) -> tuple
             normalised = i + 1 < len(entries) and entries[i + 1][2]
             if f"{published}.bias" in arrays:
                 _put(variables["params"], path, "bias", take(f"{published}.bias"))
-            elif norm == "none" and value is not None:
+            elif norm == "none" and norms and value is not None:
                 # Published without norm, these layers have no bias; here they have one.
                 features = value.shape[1 if path[0].startswith("up_") else 0]
                 _put(variables["params"], path, "bias", np.zeros(features, value.dtype))

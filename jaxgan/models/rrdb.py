@@ -92,7 +92,7 @@ class RRDBNet(nn.Module):
         blocks = nn.scan(
             block, variable_axes={"params": 0}, split_rngs={"params": True}, length=self.blocks
         )
-        x, _ = blocks(self.width, self.growth, name="body", **types)(first, None)
+        x, _ = blocks(self.width, self.growth, name="blocks", **types)(first, None)
         x = first + conv(x, self.width, "conv_body")
         for i in range(1, self.scale.bit_length()):
             x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)

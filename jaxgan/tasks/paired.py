@@ -8,20 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxgan import pictures
+from jaxgan import evaluators, pictures
 from jaxgan.commandline import nearest
 from jaxgan.data import datasets, pipeline
-from jaxgan.data.paired import Maps, Paired
+from jaxgan.data.paired import Paired
 from jaxgan.errors import UserError
-from jaxgan.evaluators import unit
 from jaxgan.games.game import Game
 from jaxgan.metrics import pairs, segmenter
 from jaxgan.metrics.segmentation import agreement, confusion
 from jaxgan.page import Row, Section
+from jaxgan.parts import in_parts
 from jaxgan.tasks.task import Bench, Task, images, noise, settings
 from jaxgan.update import decode
 
-BATCH = 4  # images translated at a time
 SHOWN = 4  # rows of the grid
 LESSONS = 200  # true pairs that the segmenter learns from
 METRICS = {"l1": pairs.l1, "psnr": pairs.psnr, "ssim": pairs.ssim}
@@ -52,29 +51,24 @@ def translator(game: Game, dtype=jnp.float32):
 
 def bench(config: ConfigDict, data: Paired, game: Game) -> Bench:
     """The test pairs, translated with the same noise all through a run."""
-    count = min(config.evaluate.num or len(data.test), len(data.test))
-    tests = np.stack([data.test[i] for i in range(count)])
+    tests, names = evaluators.read(data.test, config.evaluate.num)
     inputs, truth = np.split(tests, 2, axis=-1)
-    names = getattr(data.test, "names", None) or [f"scene {i}" for i in range(count)]
     made = translator(game)
-    judge = functools.cache(lambda: map_reader(data))  # not before a score needs it
+    judged = functools.cache(lambda: map_judge(data, inputs, truth))  # not before a score needs it
 
     def translated(weights, seed, count):
-        key, parts = jax.random.key(seed), []
-        for start in range(0, count, BATCH):
-            # The last batch is filled up, so that one shape is compiled.
-            at = np.minimum(np.arange(start, start + BATCH), count - 1)
-            parts.append(np.asarray(made(weights, key, at, inputs[at]), np.float32))
-        return np.concatenate(parts)[:count]
+        part = functools.partial(made, weights, jax.random.key(seed))
+        fake = in_parts(part, evaluators.BATCH, np.arange(count), inputs[:count])
+        return fake.astype(np.float32)
 
     def grid(weights, seed):
-        shown = min(SHOWN, count)
+        shown = min(SHOWN, len(tests))
         fake = translated(weights, seed, shown)
         rows = [[inputs[i], fake[i], truth[i]] for i in range(shown)]
         return rows, ["input", "output", "truth"], None
 
     def evaluate(weights, seed):
-        fake, wanted = translated(weights, seed, count), unit(truth)
+        fake, wanted = translated(weights, seed, len(tests)), evaluators.unit(truth)
         small = min(wanted.shape[1:3]) < pairs.WINDOW
         each = {
             name: metric(np.clip(fake, -1, 1), wanted)
@@ -83,45 +77,51 @@ def bench(config: ConfigDict, data: Paired, game: Game) -> Bench:
         }
         rows = [
             Row(
-                names[i],
+                name,
                 {"input": inputs[i], "output": fake[i], "truth": truth[i]},
-                {name: float(values[i]) for name, values in each.items()},
+                {metric: float(values[i]) for metric, values in each.items()},
             )
-            for i in range(count)
+            for i, name in enumerate(names)
         ]
         means = {name: float(np.mean(values)) for name, values in each.items()}
         if data.maps is not None:
-            means |= map_scores(data.maps, judge(), inputs, fake, truth)
+            scores, of_truth = judged()
+            means |= scores(pictures.to_uint8(fake)) | of_truth
         return means, [Section("input → output", rows)]
 
     return Bench(grid, evaluate, summary)
 
 
-def map_reader(data: Paired):
-    """Pictures, or maps in colour, to maps of classes [N, H, W].
+def map_judge(data: Paired, inputs: np.ndarray, truth: np.ndarray):
+    """How well outputs show what lies where.
 
-    Where outputs are maps, colours tell. Where they are pictures, a segmenter does that learns from
-    the first of the true training pairs: the paper's FCN score, on a world that is known.
+    Where outputs are maps, their colours tell. Where they are pictures, a segmenter does that
+    learns from the first of the true training pairs: the paper's FCN score, on a world that is
+    known.
+
+    Args:
+      data: with maps.
+      inputs, truth: of the test pairs, uint8 [N, H, W, 3].
+
+    Returns:
+      A function of outputs, uint8 [N, H, W, 3], to their scores; and what the segmenter makes of
+      the true pictures themselves, for comparison (nothing where colours tell).
     """
-    if data.maps.half == "truth":
-        return data.maps.read
-    count = min(LESSONS, len(data.train))
-    lessons = np.stack([data.train[i] for i in range(count)])
-    maps, shown = np.split(lessons, 2, axis=-1)
-    return segmenter.train(shown, data.maps.read(maps), len(data.maps.classes))
-
-
-def map_scores(maps: Maps, judge, inputs, fake, truth) -> dict[str, float]:
-    """How well outputs show what they should, and how well the judge reads the truth itself."""
-    wanted = maps.read(inputs if maps.half == "input" else truth)
+    maps = data.maps
+    if maps.half == "truth":
+        reader, wanted = maps.read, maps.read(truth)
+    else:
+        lessons, _ = evaluators.read(data.train, LESSONS)
+        drawn, shown = np.split(lessons, 2, axis=-1)
+        reader = segmenter.train(shown, maps.read(drawn), len(maps.classes))
+        wanted = maps.read(inputs)
 
     def scores(images):
-        return agreement(confusion(judge(images), wanted, len(maps.classes)))
+        return agreement(confusion(reader(images), wanted, len(maps.classes)))
 
-    found = scores(pictures.to_uint8(fake))
     if maps.half == "truth":
-        return found
-    return found | {f"{name}_of_truth": value for name, value in scores(truth).items()}
+        return scores, {}
+    return scores, {f"{name}_of_truth": value for name, value in scores(truth).items()}
 
 
 def summary(scores: Mapping[str, float]) -> list[str]:
