@@ -441,7 +441,8 @@ def test_a_run_goes_on_bit_for_bit(tmp_path):
 
 
 def test_ssim_against_its_definition():
-    """Window by window, as the paper writes it; 1 for equal images; less for more noise."""
+    """Window by window, as the paper writes it, of values from 0; 1 for equal images; less for more
+    noise."""
     rng = np.random.default_rng(0)
     x, y = rng.uniform(-1, 1, (2, 1, 13, 12, 2))
     at = np.arange(11) - 5
@@ -451,7 +452,7 @@ def test_ssim_against_its_definition():
     for top in range(3):
         for left in range(2):
             for c in range(2):
-                a, b = (z[0, top : top + 11, left : left + 11, c] for z in (x, y))
+                a, b = (z[0, top : top + 11, left : left + 11, c] + 1 for z in (x, y))
                 ma, mb = (weights * a).sum(), (weights * b).sum()
                 va, vb = (weights * (a - ma) ** 2).sum(), (weights * (b - mb) ** 2).sum()
                 cov = (weights * (a - ma) * (b - mb)).sum()

@@ -31,7 +31,7 @@ def ssim(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
     mean over the windows that lie within the image, and over the channels. K1 = 0.01, K2 = 0.03.
 
     Args:
-      images, truth: [N, H, W, C] in [-1, 1], so that the range is 2; H and W at least 11.
+      images, truth: [N, H, W, C] in [-1, 1], black to white; H and W at least 11.
 
     Returns:
       float64 [N], at most 1, where an image equals its truth.
@@ -41,7 +41,8 @@ def ssim(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """
     if min(images.shape[1:3]) < WINDOW:
         raise ValueError(f"SSIM takes images of {WINDOW} pixels and more, not {images.shape[1:3]}")
-    x, y = images.astype(np.float64), truth.astype(np.float64)
+    # From 0 on, as published: a window's mean counts in proportion to itself.
+    x, y = images.astype(np.float64) + 1, truth.astype(np.float64) + 1
     mean_x, mean_y = _windowed(x), _windowed(y)
     variances = _windowed(x * x) - mean_x**2 + _windowed(y * y) - mean_y**2
     covariance = _windowed(x * y) - mean_x * mean_y
