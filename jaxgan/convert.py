@@ -475,6 +475,10 @@ def _samples(folder: str, nets: Sequence[str]) -> list[str]:
 
 
 GAMES = {
+    if c.get("spread"):
+        raise UserError(
+            f"{net} sees how far its batch spreads (model.{net}.spread), which published ones don't"
+        )
     "cyclegan": Published(
         files={net: f"latest_net_{name}" for net, name in PUBLISHED.items()},
         read=_read_cyclegan,

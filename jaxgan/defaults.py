@@ -76,6 +76,7 @@ def synthesis() -> ConfigDict:
     d.norm = "batch"
     d.pool = "mean"  # of a resnet's last features; or sum
     d.spectral = False  # spectral normalisation
+    d.spread = False  # of a dcgan: it sees how far its batch spreads (minibatch deviation)
     d.widths = "512,256"  # of an mlp's layers
     d.maxout = 0  # pieces of an mlp's units; 0: leaky ReLU
     d.dropout = 0.0  # of an mlp's layers

@@ -208,13 +208,16 @@ def _require_read(field: str, c: ConfigDict) -> None:
     unread = [
         name
         for name, readers in kinds.items()
-        if c[name] and c.kind in (*GENERATORS, *JUDGES) and c.kind not in readers
+        # Runs of before a field was don't have it.
+        if c.get(name) and c.kind in (*GENERATORS, *JUDGES) and c.kind not in readers
     ]
     if unread:
         name = unread[0]
+        value = "true" if c[name] is True else f"{c[name]:g}"
+        off = {n: "false" if c[n] is True else "0" for n in unread}
         raise UserError(
-            f"{field}.{name}={c[name]:g} is for {field}.kind={' or '.join(kinds[name])}, and it is "
-            f"{c.kind}; set {' '.join(f'--config.{field}.{n}=0' for n in unread)}"
+            f"{field}.{name}={value} is for {field}.kind={' or '.join(kinds[name])}, and it is "
+            f"{c.kind}; set {' '.join(f'--config.{field}.{n}={zero}' for n, zero in off.items())}"
         )
 
 
@@ -265,7 +268,11 @@ def dcgan_discriminator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Modu
     """DCGAN's discriminator of a config."""
     d = config.model.discriminator
     dcgan.doublings(config.data.image_size)
-    return dcgan.Discriminator(d.width, d.norm, **_discriminator_settings(config), **types)
+    settings = {
+        "spread": d.get("spread", False),
+        **_discriminator_settings(config),
+    }
+    return dcgan.Discriminator(d.width, d.norm, **settings, **types)
 
 
 def resnet_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Module:
@@ -412,5 +419,6 @@ READ = {
         "input_dropout": ("mlp",),
         "maxout": ("mlp",),
         "init_range": ("mlp", "cgan_mlp"),
+        "spread": ("dcgan",),
     },
 }

@@ -353,6 +353,10 @@ def test_what_has_no_published_names(run, tmp_path):
     with pytest.raises(UserError, match="discriminator is of the kind 'resnet', for which there"):
         convert.export(opened, str(tmp_path / "out"))
     opened.config.model.discriminator.kind = "dcgan"
+    opened.config.model.discriminator.spread = True
+    with pytest.raises(UserError, match="sees how far its batch spreads"):
+        convert.export(opened, str(tmp_path / "out"))
+    opened.config.model.discriminator.spread = False
     opened.weights["discriminator"]["spectral"] = {}
     with pytest.raises(UserError, match=r"discriminator can't be exported: .*\(spectral\)"):
         convert.export(opened, str(tmp_path / "out"))

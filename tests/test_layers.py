@@ -15,6 +15,7 @@ from jaxgan.models.layers import (
     leaky_relu,
     normalise,
     reflect_pad,
+    with_spread,
 )
 
 
@@ -169,3 +170,15 @@ def test_normalise_knows_its_names():
     assert normalise("none", x, True, name="norm") is x
     with pytest.raises(ValueError, match="expected instance, batch or none"):
         normalise("layer", x, True, name="norm")
+
+
+def test_how_far_a_batch_spreads_is_seen(x64):
+    """One more channel: the deviation over the batch, in the mean over places and features."""
+    x = np.random.default_rng(0).normal(size=(6, 3, 3, 4))
+    seen = np.asarray(with_spread(jnp.asarray(x)))
+    np.testing.assert_array_equal(seen[..., :4], x)
+    np.testing.assert_allclose(seen[..., 4], np.std(x, 0).mean(), rtol=1e-6)
+    alike = jnp.ones((6, 3, 3, 4))
+    assert float(with_spread(alike)[0, 0, 0, 4]) < 1e-3
+    slope = jax.grad(lambda x: with_spread(x)[..., 4].sum())(alike)
+    assert np.isfinite(slope).all()

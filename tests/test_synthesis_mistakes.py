@@ -69,6 +69,7 @@ TYPED = [
         [f"{D}.maxout=5 is for", f"--config.{D}.maxout=0 --config.{D}.init_range=0"],
     ),
     (f"gan {G}.norm=instance", [f"{G}.norm=instance", "no pixels", f"--config.{G}.norm=batch"]),
+    (f"gan {D}.spread=true", [f"{D}.spread=true is for", f"--config.{D}.spread=false"]),
     (f"gan {D}.norm=instance", [f"{D}.norm=instance", "no pixels", f"--config.{D}.norm=batch"]),
     (f"cgan {G}.kind=cgan_mlp", ["has no norm", f"--config.{G}.norm=none"]),
     (

@@ -16,7 +16,15 @@ from jaxgan.models.conditioning import (
     with_wanted_classes,
 )
 from jaxgan.models.convolution import Path
-from jaxgan.models.layers import Conv, ConvTranspose, Embed, Norm, leaky_relu, normalise
+from jaxgan.models.layers import (
+    Conv,
+    ConvTranspose,
+    Embed,
+    Norm,
+    leaky_relu,
+    normalise,
+    with_spread,
+)
 
 BASE = 4  # pixels at the narrow end
 
@@ -96,6 +104,7 @@ class Discriminator(nn.Module):
       conditioning: ``none``, ``concatenation``, ``projection`` or ``auxiliary``.
       classes: how many there are; 0 if `conditioning` is ``none``.
       spectral: whether every kernel is spectrally normalised.
+      spread: whether the last layers see how far the batch spreads, see `layers.with_spread`.
     """
 
     width: int = 64
@@ -106,6 +115,7 @@ class Discriminator(nn.Module):
     conditioning: Conditioning = "none"
     classes: int = 0
     spectral: bool = False
+    spread: bool = False
 
     @nn.compact
     def __call__(
@@ -139,8 +149,10 @@ class Discriminator(nn.Module):
                 x = normalise(self.norm, x, train, name=f"norm_{i}", **types)
             x = leaky_relu(x)
 
+        seen = with_spread(x) if self.spread else x
+
         def head(features, name):
-            y = Conv(features, BASE, name=name, **layer)(x, train)
+            y = Conv(features, BASE, name=name, **layer)(seen, train)
             return y.reshape(y.shape[0], -1).astype(jnp.promote_types(y.dtype, jnp.float32))
 
         logits = head(1, "last")

@@ -24,6 +24,20 @@ def leaky_relu(x: jax.Array, slope: float = 0.2) -> jax.Array:
     return jnp.where(x >= 0, x, slope * x)
 
 
+def with_spread(x: jax.Array) -> jax.Array:
+    """``[N, H, W, C]`` to ``[N, H, W, C + 1]``: the last channel says how far the batch spreads.
+
+    It is one number everywhere, the deviation over the batch, in the mean over all features and
+    places: fakes that are too much alike are told from real images by it (minibatch deviation,
+    Karras et al. 2018, arXiv:1710.10196, section 3; here the group is the whole (micro-)batch).
+    """
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    variance = jnp.mean((wide - jnp.mean(wide, 0)) ** 2, 0)
+    # A little is added, since the square root has no slope at 0.
+    spread = jnp.mean(jnp.sqrt(variance + 1e-8)).astype(x.dtype)
+    return jnp.concatenate([x, jnp.broadcast_to(spread, (*x.shape[:3], 1))], -1)
+
+
 def reflect_pad(x: jax.Array, width: int) -> jax.Array:
     """Mirrors the borders of ``[N, H, W, C]`` without repeating the edge.
 
