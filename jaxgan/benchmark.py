@@ -45,7 +45,8 @@ from jaxgan import (
 )
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
-from jaxgan.sharding import compile_update, put_batch
+from jaxgan.games.game import Segment
+from jaxgan.sharding import compile_update, put_batch, replicated
 from jaxgan.state import TrainState
 
 LARGER_DOMAIN = 1000  # images that an epoch is taken to have; it decides the schedules alone
@@ -160,7 +161,7 @@ def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measuremen
     """Trains `warmup + steps` steps on random images and times the last `steps` of them.
 
     A step's time goes from a batch in this machine's memory to the state on the devices. The rounds
-    that a game adds to some steps aren't played.
+    that a game adds to some steps aren't played; of a game in segments the last one is.
 
     Args:
       built: the experiment.
@@ -175,15 +176,16 @@ def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measuremen
     more = () if built.game.extra is None else (np.int32(0),)
     state = jax.block_until_ready(built.init(seed))
     began = time.perf_counter()
-    update = compile_update(built.update(), built.mesh, len(more))
+    constants = jax.device_put(built.constants(), replicated(built.mesh))
+    update = compile_update(built.update(_measured(built)), built.mesh, len(more))
     with _CacheHits() as cache:
-        update = update.lower(state, built.whole_batch(), None, *more).compile()
+        update = update.lower(state, built.whole_batch(), constants, *more).compile()
     compile_seconds = time.perf_counter() - began
 
     ends = [time.perf_counter()]
     for i in range(warmup + steps):
         batch = put_batch(batches[i % BATCHES], built.mesh)
-        state = jax.block_until_ready(update(state, batch, None, *more))
+        state = jax.block_until_ready(update(state, batch, constants, *more))
         ends.append(time.perf_counter())
     seconds = [after - before for before, after in itertools.pairwise(ends)]
     memory = update.memory_analysis()
@@ -195,6 +197,11 @@ def measure(built: Experiment, seed: int, steps: int, warmup: int) -> Measuremen
         ends[1] if len(ends) > 1 else None,
         memory and memory.argument_size_in_bytes + memory.temp_size_in_bytes,
     )
+
+
+def _measured(built: Experiment) -> Segment | None:
+    """Of a game in segments the last one, which is most of a run."""
+    return built.segment(built.steps)
 
 
 def _pixels(rng, like: jax.ShapeDtypeStruct, processes: int):
@@ -214,7 +221,8 @@ def flops_per_step(built: Experiment) -> int | None:
     """
     if any(phase.every > 1 for phase in built.game.phases):
         return None
-    return flops.count(built.update(), built.template(), built.whole_batch(), None)
+    update = built.update(_measured(built))
+    return flops.count(update, built.template(), built.whole_batch(), built.constants())
 
 
 def spread(seconds: Sequence[float], period: int = 1) -> tuple[float, float, float]:

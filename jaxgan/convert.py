@@ -24,7 +24,12 @@ jaxgan/models/published_dcgan.py. And
     python -m jaxgan.convert --config=configs/pix2pix.py:folder --workdir=runs/facades \\
         --generator=latest_net_G.pth [--discriminator=latest_net_D.pth]
 
-for pix2pix and PixelGAN, with `--config.data.direction=BtoA` where they go that way.
+for pix2pix and PixelGAN, with `--config.data.direction=BtoA` where they go that way. And
+
+    python -m jaxgan.convert --config=configs/srgan.py --workdir=runs/srgan --generator=FILE
+
+for SRResNets (SRGAN) and, with `configs/esrgan.py`, RRDB networks (ESRGAN): the scale, the number
+of blocks and their widths come from the file.
 """
 
 import hashlib
@@ -50,14 +55,18 @@ from jaxgan import (
     workdir,
 )
 from jaxgan.checkpoint import Checkpoints, differing, named
+from jaxgan.data import datasets
 from jaxgan.errors import UserError
 from jaxgan.files import expanded, write_atomically
 from jaxgan.models import published, published_dcgan
+from jaxgan.models.published_rrdb import rrdb_from_published
+from jaxgan.models.published_srresnet import srresnet_from_published
 
 COMMAND = "python -m jaxgan.convert"
 CONFIG = "configs/cyclegan.py"
 DCGAN_CONFIG = "configs/dcgan.py"
 PIX2PIX_CONFIG = "configs/pix2pix.py:folder"
+SRGAN_CONFIG = "configs/srgan.py"
 PUBLISHED = {  # after the generator that they teach, there
     "generator_AtoB": "G_A",
     "generator_BtoA": "G_B",
@@ -161,8 +170,8 @@ def _require_game(game: str, files: Mapping[str, str]) -> None:
 
 def _configs() -> str:
     return (
-        f"give --config={DCGAN_CONFIG} for a DCGAN, --config={PIX2PIX_CONFIG} for a pix2pix, or "
-        f"--config={CONFIG} for a CycleGAN"
+        f"give --config={DCGAN_CONFIG} for a DCGAN, --config={PIX2PIX_CONFIG} for a pix2pix, "
+        f"--config={SRGAN_CONFIG} for super-resolution, or --config={CONFIG} for a CycleGAN"
     )
 
 
@@ -248,7 +257,7 @@ def _advice(
     folder = shlex.quote(command.flags["workdir"])
     lines = [f"{folder} holds {', '.join(nets)}. To use it:"]
     lines += [f"  {line}" for line in game.use(folder, nets)]
-    path = {} if "glyphs" in command.config.data.name else {"data.path": "DIR"}
+    path = {} if command.config.data.name in datasets.DRAWN else {"data.path": "DIR"}
     fields_given = path | {"init.workdir": folder, "init.nets": ",".join(nets)} | dict(other)
     lines.append(
         f"  python -m jaxgan.main --config={shlex.quote(base)}"
@@ -351,6 +360,22 @@ def _read_dcgan(net: str, arrays: published.Arrays) -> tuple[dict[str, Any], dic
     return told | {f"model.{net}.{name}": value for name, value in arguments.items()}, variables
 
 
+def _read_upscaling(net: str, arrays: published.Arrays) -> tuple[dict[str, Any], dict[str, Any]]:
+    if net != "generator":
+        raise UserError("discriminators of super-resolution aren't read; leave it out")
+    if "conv_first.weight" in arrays:
+        kind, (arguments, variables) = "rrdb", rrdb_from_published(arrays)
+    else:
+        kind, (arguments, variables) = "srresnet", srresnet_from_published(arrays)
+    told = {f"data.{name}": arguments.pop(name) for name in ("scale", "channels")}
+    told |= {f"model.generator.{name}": v for name, v in ({"kind": kind} | arguments).items()}
+    return told, variables
+
+
+def _write_upscaling(run: trained.Run, net: str) -> dict[str, np.ndarray]:
+    raise UserError("networks of super-resolution can't be exported yet")
+
+
 def _agreed(arguments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The fields that all networks together tell.
 
@@ -450,6 +475,10 @@ def _write_dcgan(run: trained.Run, net: str) -> dict[str, np.ndarray]:
             f"{net} is of a conditional run (model.conditioning={run.config.model.conditioning}), "
             "for which there are no published names"
         )
+    if c.get("spread"):
+        raise UserError(
+            f"{net} sees how far its batch spreads (model.{net}.spread), which published ones don't"
+        )
     write = {
         "generator": published_dcgan.dcgan_generator_to_published,
         "discriminator": published_dcgan.dcgan_discriminator_to_published,
@@ -469,16 +498,16 @@ def _translations(folder: str, nets: Sequence[str]) -> list[str]:
     ]
 
 
+def _enlargements(folder: str, nets: Sequence[str]) -> list[str]:
+    return [f"{translate.COMMAND} --workdir={folder} --input=PICTURES --output=ENLARGED"]
+
+
 def _samples(folder: str, nets: Sequence[str]) -> list[str]:
     sample = f"python -m jaxgan.sample --workdir={folder} --output=SAMPLES --num=64"
     return [sample] if "generator" in nets else []
 
 
 GAMES = {
-    if c.get("spread"):
-        raise UserError(
-            f"{net} sees how far its batch spreads (model.{net}.spread), which published ones don't"
-        )
     "cyclegan": Published(
         files={net: f"latest_net_{name}" for net, name in PUBLISHED.items()},
         read=_read_cyclegan,
@@ -492,6 +521,13 @@ GAMES = {
         write=_write_translation,
         found=("train",),
         use=_translations,
+    ),
+    "upscaling": Published(
+        files={"generator": "generator", "discriminator": "discriminator"},
+        read=_read_upscaling,
+        write=_write_upscaling,
+        found=("train",),
+        use=_enlargements,
     ),
     "synthesis": Published(
         files={"generator": "generator", "discriminator": "discriminator"},

@@ -313,3 +313,117 @@ def paired_smoke(config: ConfigDict) -> None:
     config.checkpoint.every = 2
     config.evaluate.every = 4
     config.evaluate.num = 4
+
+
+def upscaling() -> ConfigDict:
+    """Super-resolution on the built-in scenes: what SRGAN and ESRGAN share."""
+    c = _run("upscaling")
+
+    c.train = ConfigDict()
+    c.train.steps = 3000  # with those of pretraining; either steps or epochs, the other is 0
+    c.train.epochs = 0.0
+    c.train.accumulate = 1
+    c.train.first = "discriminator"  # or generator
+    c.train.log_every = 100
+    c.train.sample_every = 500
+
+    c.pretraining = ConfigDict()  # of the generator alone
+    c.pretraining.steps = 0
+    c.pretraining.loss = "l2"  # or l1
+    c.pretraining.learning_rate = 1e-4
+
+    c.data = ConfigDict()
+    c.data.name = "scenes"  # or folder
+    c.data.path = ""
+    c.data.tests = ""  # folders of test images, with commas between them; each is a set
+    c.data.batch_size = 16
+    c.data.image_size = 48  # of the large crops
+    c.data.scale = 4  # or 1, 2, 8
+    c.data.kernel = "pillow"  # of the reduction; or matlab
+    c.data.flip = True
+    c.data.rotate = True
+    c.data.channels = 3  # or 1 (grey)
+    c.data.count = 500  # scenes to train on, of twice image_size
+    c.data.world = 0  # the scenes' own seed: another world has other scenes
+
+    c.model = ConfigDict()
+    c.model.convolution = "auto"  # or canonical, xla
+    c.model.remat = False  # compute an rrdb's blocks again instead of keeping their activations
+    g = c.model.generator = ConfigDict()
+    g.kind = "srresnet"  # or rrdb
+    g.width = 32
+    g.blocks = 5
+    g.norm = "batch"  # of an srresnet; or none
+    g.behind = "norm"  # the blocks of an srresnet; or prelu
+    g.output = "linear"  # of an srresnet; or tanh
+    g.growth = 16  # of an rrdb
+    d = c.model.discriminator = ConfigDict()
+    d.kind = "vgg"  # or patch, pixel
+    d.width = 16
+    d.stages = 4  # of a vgg: halvings
+    d.kernel = 3  # of a vgg's strided convolutions
+    d.dense = 128  # of a vgg's last layer but one
+    d.layers = 3  # of a patch
+    d.norm = "batch"  # or instance, none
+
+    c.loss = ConfigDict()
+    c.loss.adversarial = "bce"  # or relativistic_average, lsgan, hinge, ...
+    c.loss.weight = 1e-3  # of the adversarial part; 0: there is no discriminator
+    c.loss.l1 = 0.0
+    c.loss.l2 = 0.0
+    c.loss.perceptual = ConfigDict()
+    c.loss.perceptual.weight = 1.0
+    c.loss.perceptual.layers = "relu5_4"  # of VGG-19, perhaps with weights: relu2_2:0.5,relu5_4
+    c.loss.perceptual.distance = "l2"  # or l1
+    c.loss.perceptual.rescale = 1 / 12.75  # of the features
+    c.loss.perceptual.weights = "random"  # a stand-in; or a file, torchvision's vgg19
+
+    c.ema = ConfigDict({"half_life": 0.0, "ramp": 0.0})  # in images; 0: off
+    c.optimizer = ConfigDict()
+    for player in ("generator", "discriminator"):
+        o = c.optimizer[player] = ConfigDict()
+        o.name = "adam"  # or sgd, rmsprop
+        o.learning_rate = 1e-4
+        o.b1 = 0.9
+        o.b2 = 0.999
+        o.schedule = "stepped"  # or constant, linear, to_zero, cosine; after pretraining
+        o.milestones = "0.5"  # stepped: at these shares of the run ...
+        o.factor = 0.1  # ... the rate is multiplied by it
+
+    c.checkpoint = ConfigDict({"every": 500, "keep": 2, "best": ""})
+    c.evaluate = ConfigDict({"every": 500, "num": 0})  # images of each test set; 0: all
+    c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "generator"})
+    return c
+
+
+def pretrain(config: ConfigDict) -> None:
+    """Super-resolution's first stage alone: the generator, by its distance to the truth."""
+    config.loss[config.pretraining.loss] = 1.0
+    config.loss[{"l1": "l2", "l2": "l1"}[config.pretraining.loss]] = 0.0
+    config.loss.weight = 0.0
+    config.loss.perceptual.weight = 0.0
+    config.optimizer.generator.schedule = "constant"
+    config.optimizer.generator.learning_rate = config.pretraining.learning_rate
+    config.pretraining.steps = 0
+
+
+def upscaling_smoke(config: ConfigDict) -> None:
+    """A few steps of tiny networks on tiny images: seconds."""
+    config.train.steps = 4
+    config.train.epochs = 0.0
+    config.train.log_every = 1
+    config.train.sample_every = 4
+    config.pretraining.steps = min(config.pretraining.steps, 2)
+    config.data.batch_size = 2
+    config.data.image_size = 16
+    config.data.count = 8
+    config.model.generator.width = 4
+    config.model.generator.blocks = 1
+    config.model.generator.growth = 2
+    config.model.discriminator.width = 4
+    config.model.discriminator.stages = 2
+    config.model.discriminator.dense = 4
+    config.loss.perceptual.layers = "conv1_1"
+    config.checkpoint.every = 2
+    config.evaluate.every = 4
+    config.evaluate.num = 2

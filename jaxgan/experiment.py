@@ -19,7 +19,7 @@ from jaxgan import optimizers, seeds
 from jaxgan.choices import ADVERSARIAL, choose, types
 from jaxgan.data import datasets
 from jaxgan.errors import UserError
-from jaxgan.games.game import Game
+from jaxgan.games.game import Game, Segment
 from jaxgan.games.unpaired import DISCRIMINATORS, GENERATORS, cyclegan
 from jaxgan.models import patchgan, resnet
 from jaxgan.paired_experiment import paired_game
@@ -27,7 +27,8 @@ from jaxgan.sharding import choose_devices, make_mesh, replicated
 from jaxgan.state import Ema, TrainState
 from jaxgan.synthesis_experiment import instance_noise, synthesis_game
 from jaxgan.tasks import TASKS, Task
-from jaxgan.update import Optimizer, Schedules, init_state, make_rounds, make_update
+from jaxgan.update import Optimizer, Schedules, init_state, make_rounds, make_update, start_anew
+from jaxgan.upscaling_experiment import constants, upscaling_game
 
 # Changing these in an old folder changes no bit of what is learned.
 FREE_FIELDS = (
@@ -52,6 +53,7 @@ class Experiment(NamedTuple):
       steps: of the whole run.
       seeds: trained side by side; with more than one the state has them as a leading axis.
       batch: shapes and types of one seed's global batch.
+      constants: () -> frozen networks' arrays for `update`, read from their files; or None.
       free_fields: config fields that may change between starts of the same run.
       growing_fields: config fields that may become larger between them.
     """
@@ -66,6 +68,7 @@ class Experiment(NamedTuple):
     steps: int
     seeds: int
     batch: dict[str, jax.ShapeDtypeStruct]
+    constants: Callable[[], Any]
     free_fields: tuple[str, ...]
     growing_fields: tuple[str, ...]
 
@@ -99,10 +102,28 @@ class Experiment(NamedTuple):
             lambda x: jax.ShapeDtypeStruct((self.seeds, *x.shape), x.dtype), self.batch
         )
 
-    def update(self) -> Callable[[TrainState, Any, Any], TrainState]:
-        """The uncompiled update of the whole game."""
-        update = make_update(self.game, self.optimizers, self.schedules, self.ema, self.dtype)
+    def update(
+        self, segment: Segment | None = None
+    ) -> Callable[[TrainState, Any, Any], TrainState]:
+        """The uncompiled update of the whole game, or of a segment of it."""
+        phases = None if segment is None else segment.phases
+        update = make_update(
+            self.game, self.optimizers, self.schedules, self.ema, self.dtype, phases
+        )
         return update if self.seeds == 1 else seeds.side_by_side(update)
+
+    def segment(self, step: int) -> Segment | None:
+        """The segment of a step, counted from 0, of a game that has segments."""
+        begun = [segment for segment in self.game.segments if segment.first <= step]
+        return begun[-1] if begun else None
+
+    def entered(self, state: TrainState, segment: Segment) -> TrainState:
+        """The state with which a segment begins, from the last one's."""
+        fresh = {player: self.game.players[player] for player in segment.fresh}
+        begin = partial(
+            start_anew, players=fresh, optimizers=self.optimizers, schedules=self.schedules
+        )
+        return jax.jit(begin, donate_argnums=0)(state) if fresh else state
 
     def rounds(self) -> Callable[[TrainState, Any, Any, Any], TrainState] | None:
         """The uncompiled batch of the rounds that the game adds to some steps, if it does."""
@@ -144,10 +165,15 @@ def build(config: ConfigDict, larger_domain: int) -> Experiment:
     lengthens = all(c.schedule in ("constant", "exponential") for c in players.values())
     share = {player: _lazy_share(game, player) for player in players}
     schedules = instance_noise(config) if "augment" in config else {}
+    begin = game.segments[-1].first if game.segments else 0
     for player, c in players.items():
-        schedules = schedules | player_schedules(
-            player, c, steps * config.data.batch_size, config.data.batch_size, share[player]
-        )
+        images = (steps - begin) * config.data.batch_size
+        made = player_schedules(player, c, images, config.data.batch_size, share[player])
+        if begin:  # of a segment of its own, whose images count from its start
+            rate = config.pretraining.learning_rate
+            border = begin * config.data.batch_size
+            made = {name: optimizers.later(f, rate, border) for name, f in made.items()}
+        schedules = schedules | made
     return Experiment(
         task=task,
         game=game,
@@ -159,6 +185,7 @@ def build(config: ConfigDict, larger_domain: int) -> Experiment:
         steps=steps,
         seeds=_seeds(config),
         batch=task.shapes(config, (rounds, config.train.accumulate, micro)),
+        constants=constants(config),
         free_fields=FREE_FIELDS,
         growing_fields=("train.steps", "train.epochs") if lengthens else (),
     )
@@ -330,6 +357,9 @@ def player_schedules(
         "linear": lambda: optimizers.linear_decay(rate, images / 2, images),
         "to_zero": lambda: optimizers.linear_decay(rate, 0, images),
         "cosine": lambda: optimizers.cosine(rate, images),
+        "stepped": lambda: optimizers.stepped(
+            rate, c.factor, [share * images for share in _shares(player, c.milestones)]
+        ),
         "exponential": lambda: optimizers.exponential(rate, c.decay, batch_size, c.lowest * share),
     }
     made = {
@@ -342,6 +372,24 @@ def player_schedules(
         moving = optimizers.moving(c.b1, c.last_b1, c.last_b1_images) if moves else None
         made[f"momentum/{player}"] = moving or optimizers.constant(c.b1)
     return made
+
+
+def _shares(player: str, text: str) -> list[float]:
+    """`0.5,0.75`: shares of a run.
+
+    Raises:
+      UserError: for anything else.
+    """
+    try:
+        shares = [float(word) for word in text.split(",")]
+    except ValueError:
+        shares = [math.nan]
+    if not all(0 < share < 1 for share in shares):
+        raise UserError(
+            f"optimizer.{player.removesuffix('s')}.milestones={text} doesn't fit: it takes shares "
+            "of the run between 0 and 1, such as 0.5 or 0.25,0.5"
+        )
+    return shares
 
 
 def optimizer(player: str, c: ConfigDict, share: float = 1.0) -> Optimizer:
@@ -372,4 +420,5 @@ GAMES = {
     "cyclegan": unpaired,
     "paired": partial(paired_game, discriminators=DISCRIMINATOR_KINDS),
     "synthesis": synthesis_game,
+    "upscaling": partial(upscaling_game, discriminators=DISCRIMINATOR_KINDS),
 }

@@ -46,7 +46,7 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] = ()) -> ConfigDict
             f"checkpoint.best={config.checkpoint.best!r} needs samples to be judged; try "
             "--config.evaluate.num=1000"
         )
-    if not config.data.low < config.data.high:
+    if "low" in config.data and not config.data.low < config.data.high:
         raise UserError(
             f"data.low={config.data.low} is not below data.high={config.data.high}; they are the "
             "values that become -1 and 1"
@@ -57,6 +57,8 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] = ()) -> ConfigDict
             f"--config.{ranged[0]} is of floating-point data, and data.dtype=uint8 goes from 0 to "
             "255; add --config.data.dtype=float32"
         )
+    if "load_size" not in config.data:
+        return config
     if not config.data.load_size:
         config.data.load_size = datasets.default_load_size(config.data)
     if config.data.load_size < config.data.image_size:
@@ -111,6 +113,19 @@ RANGES = {
     "data.load_size": _at_least(0),
     "data.channels": _at_least(1),
     "data.dtype": _among("uint8", "float32"),
+    "data.scale": ((lambda value: value in (1, 2, 4, 8)), "1, 2, 4 or 8"),
+    "data.kernel": _among("pillow", "matlab"),
+    "pretraining.steps": _at_least(0),
+    "pretraining.learning_rate": _at_least(0),
+    "model.generator.growth": _at_least(1),
+    "model.generator.behind": _among("norm", "prelu"),
+    "model.discriminator.stages": ((lambda value: 1 <= value <= 6), "1 to 6"),
+    "model.discriminator.kernel": ((lambda value: value in (3, 4)), "3 or 4"),
+    "model.discriminator.dense": _at_least(1),
+    "loss.perceptual.weight": _at_least(0),
+    "loss.perceptual.rescale": _at_least(0),
+    "loss.l2": _at_least(0),
+    "loss.weight": _at_least(0),  # where it isn't one for each player
     "data.low": (math.isfinite, "a finite number"),
     "data.high": (math.isfinite, "a finite number"),
     "data.count": _at_least(1),

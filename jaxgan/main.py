@@ -45,12 +45,15 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
 def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
     import jax
 
-    from jaxgan import awake, checkpoint, initial, processes, train, workdir
+    from jaxgan import awake, checkpoint, initial, processes, train, upscaling_experiment, workdir
 
     folder = workdir.resolve(command.flags["workdir"] or default_workdir(command))
     typed = ["python", "-m", "jaxgan.main", *command.argv]
     built, data = processes.together(lambda: _opened(config))
     record = {**config.to_dict(), "found": built.task.sizes(data)}
+    seen_by = processes.together(lambda: upscaling_experiment.digest(config))
+    if seen_by:
+        record["loss"]["perceptual"]["sha256"] = seen_by
     processes.require_same("a config or data", [record, _names(data)])
     source = None
     if config.init.workdir or "init.nets" in command.overrides:

@@ -5,7 +5,7 @@ them and hands their values to the optimizer, which is built anew around them in
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,25 @@ def cosine(value: float, end: float, final: float = 0.0) -> Schedule:
         return final + (value - final) * 0.5 * (1 + jnp.cos(jnp.pi * t))
 
     return schedule
+
+
+def stepped(value: float, factor: float, milestones: Sequence[float]) -> Schedule:
+    """`value`, multiplied by `factor` at each of the milestones, in images."""
+
+    def schedule(images):
+        passed = sum(images >= milestone for milestone in milestones)
+        return value * jnp.asarray(factor, jnp.result_type(float)) ** passed
+
+    return schedule
+
+
+def later(schedule: Schedule, before: float, begin: int) -> Schedule:
+    """`before` for `begin` images, and then a schedule that counts from there."""
+
+    def shifted(images):
+        return jnp.where(images < begin, before, schedule(images - begin))
+
+    return shifted
 
 
 def exponential(value: float, factor: float, batch_size: int, lowest: float) -> Schedule:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from jaxgan.choices import ADVERSARIAL, choose, types
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
-from jaxgan.games.paired import paired
+from jaxgan.games.paired import L1, paired
 from jaxgan.models import patchgan, unet
 
 MOST_LEVELS = 8
@@ -34,7 +34,7 @@ def paired_game(config: ConfigDict, discriminators: Mapping[str, Any]) -> Game:
     game = paired(
         {"generator": generator(config, given), "discriminator": discriminator(config, given)},
         choose("loss.adversarial", config.loss.adversarial, ADVERSARIAL)(),
-        l1=config.loss.l1,
+        content=(L1._replace(weight=config.loss.l1),) if config.loss.l1 else (),
         first=config.train.first,
         conditional=config.model.discriminator.conditional,
         deterministic=config.model.inference == "deterministic",

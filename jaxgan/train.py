@@ -1,6 +1,7 @@
 """The loop: data -> update -> log -> sample -> evaluate -> checkpoint, from top to bottom."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from jaxgan.logs import Logs
 from jaxgan.page import page
 from jaxgan.plots import panels
 from jaxgan.processes import CommonEnd
-from jaxgan.sharding import compile_update, local_copy, put_batch
+from jaxgan.sharding import compile_update, local_copy, put_batch, replicated
 from jaxgan.state import TrainState, reset_metrics
 
 
@@ -82,7 +83,7 @@ def train(
                 one = state if experiment.seeds == 1 else seeds.one(state, 0)
                 table = get_parameter_overview(one.params, include_stats=False)
                 write_atomically(folder / "networks.txt", f"{table}\n".encode())
-        update, step_of = _compiled(experiment, state)
+        update, step_of = _compiled(experiment, state, start)
         logs.say(_announcement(config, experiment, state, update, began))
 
         bench = _Bench(config, experiment, data, folder, logs)
@@ -136,27 +137,38 @@ def train(
     return 0
 
 
-def _compiled(experiment: Experiment, state: TrainState):
-    """The compiled update, and (state, step from 0, batches) -> the state after that step."""
+def _compiled(experiment: Experiment, state: TrainState, start: int):
+    """The compiled update of what follows step `start`, and (state, step from 0, batches) -> the
+    state after that step. Of a run in segments, a later one is compiled when it begins."""
     mesh, extra = experiment.mesh, experiment.game.extra
+    constants = jax.device_put(experiment.constants(), replicated(mesh))
     more = () if extra is None else (np.int32(0),)
-    update = compile_update(experiment.update(), mesh, len(more))
-    update = update.lower(state, experiment.whole_batch(), None, *more).compile()
+
+    def compiled(function):
+        jitted = compile_update(function, mesh, len(more))
+        return jitted.lower(state, experiment.whole_batch(), constants, *more).compile()
+
+    updates = functools.cache(lambda segment: compiled(experiment.update(segment)))
+    update = updates(experiment.segment(start))
     if extra is None:
-        return update, lambda state, step, batches: update(
-            state, put_batch(next(batches), mesh), None
-        )
-    rounds = compile_update(experiment.rounds(), mesh, 1)
-    rounds = rounds.lower(state, experiment.whole_batch(), None, *more).compile()
+
+        def step_of(state, step, batches):
+            segment = experiment.segment(step)
+            if segment is not None and step == segment.first:
+                state = experiment.entered(state, segment)
+            return updates(segment)(state, put_batch(next(batches), mesh), constants)
+
+        return update, step_of
+    rounds = compiled(experiment.rounds())
     length = next(p.repeats for p in experiment.game.phases if p.name == extra.phase)
 
     def step_of(state, step, batches):
         count = extra.batches(step)
         for i in range(count):
             batch = put_batch(next(batches), mesh)
-            state = rounds(state, batch, None, np.int32(i * length))
+            state = rounds(state, batch, constants, np.int32(i * length))
         batch = put_batch(next(batches), mesh)
-        return update(state, batch, None, np.int32(count * length))
+        return update(state, batch, constants, np.int32(count * length))
 
     return update, step_of
 
@@ -193,6 +205,8 @@ def _line(state: TrainState, experiment: Experiment, first_seed: int) -> dict[st
       first_seed: of the group.
     """
     sums = jax.device_get(state.metrics)
+    if experiment.game.segments:  # what wasn't played has no mean
+        sums = {name: (total, count) for name, (total, count) in sums.items() if np.any(count)}
     if experiment.seeds == 1:
         means = {name: float(total / max(count, 1)) for name, (total, count) in sums.items()}
     else:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from jaxgan import experiment, machine, seeds, workdir
-from jaxgan.checkpoint import Checkpoints
+from jaxgan.checkpoint import Checkpoints, differing, named
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
 
@@ -65,6 +66,33 @@ def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
         for name, params in _tree(arrays, "params").items()
     }
     return Run(config, built, nets | (averages if weights != "raw" else {}), number)
+
+
+def mixed(run: Run, other: Run, share: float) -> Run:
+    """A run whose weights are `share` of its own and the rest of another's (ESRGAN, section 3.4).
+
+    Only nets that both have are mixed, and at least a generator is.
+
+    Raises:
+      UserError: where the other's networks are of other shapes, or have no generator.
+    """
+    nets = [name for name in run.weights if name in other.weights]
+    if not any(name.startswith("generator") for name in nets):
+        raise UserError("the two runs have no generator in common, so nothing can be mixed")
+    for net in nets:
+        ours, theirs = (
+            {name: str(list(leaf.shape)) for name, leaf in named(tree).items()}
+            for tree in (run.weights[net], other.weights[net])
+        )
+        wrong = differing(theirs, ours)
+        if wrong:
+            raise UserError(f"the {net} to mix with is of another architecture: {wrong}")
+
+    def mean(ours, theirs):
+        return (share * ours + (1 - share) * theirs).astype(ours.dtype)
+
+    made = {net: jax.tree.map(mean, run.weights[net], other.weights[net]) for net in nets}
+    return run._replace(weights=run.weights | made)
 
 
 def _step(checkpoints: Checkpoints, config: ConfigDict, folder: str, step: str) -> int:

@@ -16,6 +16,14 @@ same name, in the same sub-folder, below --output. A `.npy` array becomes one of
 - `--seed=0`: of the noise that runs on pairs have in their outputs as published (dropout). What a
   picture gets depends on the seed and on its path below --input alone.
 - `--overwrite`: replaces pictures that are there already; without it nothing is ever replaced.
+
+Runs of super-resolution enlarge: pictures of any size, tile by tile, so that large ones need little
+memory. Transparency is kept, and enlarged by Pillow's bicubic filter.
+
+- `--tile=192`: pixels along a side of what is enlarged at a time; 0 takes each picture whole.
+- `--overlap=auto`: pixels that a tile sees beyond what is kept of it: as many as the network does,
+  but 48 at most; beyond those what little is left may differ from the picture taken whole.
+- `--mix=RUN --share=0.8`: weights between this run's (0.8 of them) and another's (the rest).
 """
 
 import functools
@@ -32,8 +40,17 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from jaxgan import awake, commandline, paired_experiment, pictures, trained, workdir
-from jaxgan.data import arrays, datasets, sources
+from jaxgan import (
+    awake,
+    commandline,
+    paired_experiment,
+    pictures,
+    tiles,
+    trained,
+    upscaling_experiment,
+    workdir,
+)
+from jaxgan.data import arrays, bicubic, datasets, sources
 from jaxgan.errors import UserError
 from jaxgan.files import expanded, write_atomically
 from jaxgan.models import resnet
@@ -53,6 +70,10 @@ FLAGS = {
     "resize": 0,
     "seed": 0,
     "overwrite": False,
+    "tile": 192,
+    "overlap": "auto",
+    "mix": "",
+    "share": 0.8,
 }
 
 
@@ -69,6 +90,10 @@ def _main(argv: Sequence[str]) -> int:
     for name in ("workdir", "input", "output"):
         if not flags[name]:
             raise _missing(name)
+    if not flags["mix"]:
+        _require_unused(flags, ("share",), "weights between two runs, --mix=RUN")
+    if not 0 <= flags["share"] <= 1:
+        raise UserError(f"--share={flags['share']} doesn't fit: it takes 0 to 1")
     if flags["resize"] < 0:
         raise UserError(f"--resize={flags['resize']} doesn't fit: it takes a size, or 0 for none")
     if not 0 <= flags["seed"] < 2**31:
@@ -77,6 +102,12 @@ def _main(argv: Sequence[str]) -> int:
     inside = expanded(flags["input"]).is_dir()
     targets = plan(source, flags["output"], flags["overwrite"], inside)
     run = trained.open_run(flags["workdir"], flags["step"], flags["weights"])
+    if flags["mix"]:
+        other = trained.open_run(flags["mix"], weights=flags["weights"])
+        run = trained.mixed(run, other, flags["share"])
+    if run.built.game.task == "upscaling":
+        return _enlarge(run, source, targets, flags)
+    _require_unused(flags, ("tile", "overlap"), "runs of super-resolution, which enlarge")
     direction = flags["direction"] or run.config.data.get("direction", "")
     made = translator(run, direction, flags["seed"])
     multiple, least = fitting(run.config, flags["exact"], flags["resize"])
@@ -96,17 +127,98 @@ def _main(argv: Sequence[str]) -> int:
             named = functools.partial(made, name=source.names[i])
             fake = at_any_size(named, picture, multiple, least)
             write_atomically(targets[i], encoded(fake, targets[i], values))
+    done = _told(source, skipped)
+    print(
+        f"{done} translated {direction} by step {run.step} of {flags['workdir']}, into "
+        f"{flags['output']}"
+    )
+    return 0
+
+
+def _told(source: sources.ImageFolder, skipped: Sequence[sources.UnreadableImage]) -> str:
+    """How many pictures were made, in words; those that can't be read are told.
+
+    Raises:
+      UserError: where none could.
+    """
     if len(skipped) == len(source):
         raise UserError(source.refusal(skipped))
     if skipped:
         shown = sources.listed(skipped)
         print(f"{len(skipped)} of {len(source)} files unreadable, skipped: {shown}")
     count = len(source) - len(skipped)
+    return f"{count} {'picture' if count == 1 else 'pictures'}"
+
+
+def _enlarge(run: trained.Run, source: sources.ImageFolder, targets: list[Path], flags) -> int:
+    """What the command does with a run of super-resolution."""
+    _require_unused(
+        flags, ("direction", "exact", "resize", "seed"), "other runs, and this enlarges"
+    )
+    if "generator" not in run.weights:
+        raise UserError("this run holds no generator, so nothing can be enlarged with it")
+    margin = _margin(flags["overlap"], flags["tile"], run.config)
+    made, scale = enlarger(run), run.config.data.scale
+    channels = run.config.data.channels
+    source = sources.ImageFolder(source.path, channels, names=source.names, on_white=False)
+    skipped, quiet = [], not sys.stderr.isatty()
+    with awake.cores("auto", run.built.platform):
+        for i in tqdm(range(len(source)), unit="picture", disable=quiet):
+            try:
+                picture = source[i]
+            except sources.UnreadableImage as error:
+                skipped.append(error)
+                continue
+            each = functools.partial(tqdm, unit="tile", leave=False, disable=quiet)
+            image = tiles.enlarged(made, picture, scale, flags["tile"], margin, each)
+            if sources.is_array(targets[i]):
+                write_atomically(targets[i], arrays.to_bytes(image))
+                continue
+            opacity = sources.opacity(source.path / source.names[i])
+            if opacity is not None:
+                opacity = bicubic.pillow(opacity, *image.shape[:2])
+                image = np.concatenate([image, opacity], axis=-1)
+            write_atomically(
+                targets[i], pictures.png(image[..., 0] if image.shape[2] == 1 else image)
+            )
+    done = _told(source, skipped)
     print(
-        f"{count} {'picture' if count == 1 else 'pictures'} translated {direction} by "
-        f"step {run.step} of {flags['workdir']}, into {flags['output']}"
+        f"{done} enlarged {scale} times by step {run.step} of {flags['workdir']}, into "
+        f"{flags['output']}"
     )
     return 0
+
+
+def _require_unused(flags, names: Sequence[str], of: str) -> None:
+    given = [name for name in names if flags[name] != FLAGS[name]]
+    if given:
+        raise UserError(f"--{given[0]} is for {of}; leave it out")
+
+
+MOST_OVERLAP = 48
+
+
+def _margin(overlap: str, tile: int, config: ConfigDict) -> int:
+    if tile < 0:
+        raise UserError(f"--tile={tile} doesn't fit: it takes pixels, or 0 for whole pictures")
+    if overlap == "auto":
+        return min(
+            upscaling_experiment.receptive_radius(config), MOST_OVERLAP, max(tile - 1, 0) // 3
+        )
+    if not overlap.isdecimal() or (tile and 2 * int(overlap) >= tile):
+        raise UserError(
+            f"--overlap={overlap} doesn't fit: it takes auto, or pixels, less than half of "
+            f"--tile={tile}"
+        )
+    return int(overlap)
+
+
+def enlarger(run: trained.Run) -> Callable[[np.ndarray], np.ndarray]:
+    """A function uint8 [H, W, C] -> uint8, as many times as large, compiled for each shape."""
+    made = paired.translator(run.built.game, run.built.dtype)
+    weights = jax.device_put(run.weights, run.built.mesh.devices.flat[0])
+    key, index = jax.random.key(0), np.zeros(1, np.int32)  # there is no noise
+    return lambda picture: pictures.to_uint8(made(weights, key, index, picture[None])[0])
 
 
 def open_pictures(path: str) -> sources.ImageFolder:

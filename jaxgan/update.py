@@ -6,7 +6,7 @@ new game.
 """
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -84,6 +84,7 @@ def make_update(
     schedules: Schedules,
     ema: Ema | None = None,
     dtype: Any = jnp.float32,
+    phases: Collection[str] | None = None,
 ) -> Callable[[TrainState, Batch, Any], TrainState]:
     """One update: every phase once, then the averages and the counters.
 
@@ -93,6 +94,7 @@ def make_update(
       schedules: name -> function of the images seen.
       ema: which averages to keep, or None.
       dtype: the type of decoded images.
+      phases: names of those that are played, of a game with segments; None: all.
 
     Returns:
       A pure function `(state, batch, constants, first_round=0) -> state`. Every array of `batch` is
@@ -116,6 +118,8 @@ def make_update(
         context = _context(schedules, state, constants)
         handoff: dict[str, Any] = {}
         for index, phase in enumerate(game.phases):
+            if phases is not None and phase.name not in phases:
+                continue
             extra = first_round if game.extra and game.extra.phase == phase.name else 0
             optimizer = optimizers[phase.player](context.schedules)
             play = _player(game, phase, index, optimizer, extra)
@@ -158,6 +162,21 @@ def make_rounds(
         return state.replace(metrics=state.metrics | _added(state.metrics, metrics))
 
     return rounds
+
+
+def start_anew(
+    state: TrainState,
+    players: Mapping[str, tuple[str, ...]],
+    optimizers: Mapping[str, Optimizer],
+    schedules: Schedules,
+) -> TrainState:
+    """The state with the optimizers of some players (name -> the nets it owns) as at the start."""
+    now = {name: f(state.images) for name, f in schedules.items()}
+    opt = {
+        player: optimizers[player](now).init({name: state.params[name] for name in owned})
+        for player, owned in players.items()
+    }
+    return state.replace(opt=state.opt | opt)
 
 
 def _context(schedules: Schedules, state: TrainState, constants: Any) -> Context:

@@ -351,7 +351,9 @@ def _recorded(workdir: Path) -> dict[str, Any] | None:
         if not isinstance(recorded["config"], dict) or not isinstance(recorded["later"], list):
             raise TypeError
         data = recorded["config"].get("data")
-        if isinstance(data, dict) and "channels" in data and "dtype" not in data:
+        # Super-resolution, which has a scale, is younger than these fields and does without.
+        old = isinstance(data, dict) and "dtype" not in data and "scale" not in data
+        if old and "channels" in data:
             recorded["config"]["data"] = _SINCE_CHANNELS | data
         return recorded
     except (FileNotFoundError, NotADirectoryError):

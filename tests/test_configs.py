@@ -55,7 +55,8 @@ def shapes():
         if key not in made:
             built = experiment.build(config, larger_domain=1334)
             before = built.template()
-            after = jax.eval_shape(built.update(), before, built.whole_batch(), None)
+            given = before, built.whole_batch(), built.constants()
+            after = jax.eval_shape(built.update(), *given)
             made[key] = built, before, after
         return made[key]
 
@@ -78,6 +79,9 @@ def check(built, before, after):
     if built.game.task == "unpaired":
         size = built.batch["A"].shape[3:]
         given = {name: jax.ShapeDtypeStruct((1, *size), jnp.float32) for name in "AB"}
+    elif built.game.task == "upscaling":
+        size, small = (built.batch[name].shape[3:] for name in ("truth", "input"))
+        given = {"input": jax.ShapeDtypeStruct((1, *small), jnp.float32)}
     elif built.game.task == "paired":
         size = built.batch["truth"].shape[3:]
         given = jax.eval_shape(lambda: built.game.noise(jax.random.key(0), 1, jnp.float32))
@@ -91,10 +95,11 @@ def check(built, before, after):
         assert image.shape == (1, *size)
 
 
-BY_DATA = ("mnist", "cifar10", "folder")  # presets that change the images' size alone
+# Presets that change the images' size alone, and the one that real steps are taken of below.
+BY_SIZE = ("mnist", "cifar10", "folder", "smoke")
 SHAPES = [
     pytest.param(
-        file, preset, marks=pytest.mark.slow if file != tiny.CONFIG and preset in BY_DATA else []
+        file, preset, marks=pytest.mark.slow if file != tiny.CONFIG and preset in BY_SIZE else []
     )
     for file, preset in ALL
 ]
@@ -122,9 +127,16 @@ def smallest():
     return run
 
 
-# Each takes seconds to compile; tests/test_covering.py walks the fields that presets set.
+# Each takes seconds to compile; tests/test_covering.py walks the fields that the others set.
+QUICK = ("dcgan", "pix2pix", "srgan", "toy")  # one of each game, by its default
 SMALLEST = [
-    pytest.param(file, preset, marks=[] if file == tiny.CONFIG or not preset else pytest.mark.slow)
+    pytest.param(
+        file,
+        preset,
+        marks=[]
+        if file == tiny.CONFIG or (file.stem in QUICK and not preset)
+        else pytest.mark.slow,
+    )
     for file, preset in ALL
 ]
 

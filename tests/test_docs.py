@@ -1,5 +1,6 @@
 """Every command in the documents is one that its program takes: flags, fields, presets, values."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -19,7 +20,7 @@ def commands(path: Path) -> list[str]:
     """Of code blocks, of inline code, and of a config's docstring."""
     text = path.read_text()
     if path.suffix == ".py":
-        text = text.split('"""')[1]
+        text = ast.get_docstring(ast.parse(text), clean=False)
         blocks = re.findall(r"^ {4}(.*(?:\n {8}.*)*)", text, re.M)
     else:
         blocks = re.findall(r"```\w*\n(.*?)```", text, re.S)

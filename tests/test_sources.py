@@ -503,7 +503,9 @@ def test_opening_decodes_every_file_once(tmp_path, monkeypatch):
     root = unpaired_folder(tmp_path, train=3, test=1)
     decoded = []
     decode = sources.decode
-    monkeypatch.setattr(sources, "decode", lambda path, c: decoded.append(path) or decode(path, c))
+    monkeypatch.setattr(
+        sources, "decode", lambda path, *a: decoded.append(path) or decode(path, *a)
+    )
     data = open_folder(root)
     for source in data[:4]:
         for i in range(len(source)):

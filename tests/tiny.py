@@ -14,7 +14,7 @@ from jaxgan.experiment import Experiment, build
 from jaxgan.fields import resolve
 from jaxgan.models.initializers import normal
 from jaxgan.models.layers import normalise
-from jaxgan.sharding import compile_update, put_batch
+from jaxgan.sharding import compile_update, put_batch, replicated
 from jaxgan.state import TrainState, reset_metrics
 
 CONFIG = Path(__file__).parent.parent / "configs" / "cyclegan.py"
@@ -113,16 +113,18 @@ def experiment(*overrides: str, presets: str = "smoke") -> Experiment:
 def compiled(experiment: Experiment):
     """Its update."""
     update = compile_update(experiment.update(), experiment.mesh)
-    lowered = update.lower(experiment.template(), experiment.whole_batch(), None)
+    given = experiment.template(), experiment.whole_batch(), experiment.constants()
+    lowered = update.lower(*given)
     return lowered.compile(compiler_options=QUICKLY)
 
 
 def train(experiment: Experiment, update, steps: int = 3, seed: int = 0) -> list[TrainState]:
     """The states after each step on random images, on the host, metrics reset at each."""
     state, states = experiment.init(seed), []
+    constants = jax.device_put(experiment.constants(), replicated(experiment.mesh))
     for step in range(steps):
         batch = like(step, experiment.whole_batch())
-        state = update(state, put_batch(batch, experiment.mesh), None)
+        state = update(state, put_batch(batch, experiment.mesh), constants)
         states.append(jax.device_get(state))
         state = reset_metrics(state)
     return states

@@ -17,15 +17,18 @@ from jaxgan.data import (
     stacks,
     stl,
     tfds,
+    upscaling,
 )
 from jaxgan.data.arrays import Values
 from jaxgan.data.labelled import Labelled
 from jaxgan.data.paired import Beside, Paired
 from jaxgan.data.scenes import MATERIALS, PALETTE, LabelMaps, Scenes
 from jaxgan.data.sources import Source
+from jaxgan.data.upscaling import Upscaling
 from jaxgan.errors import UserError
 
 TEST_SCENES = 64
+TEST_UPSCALED = 16
 TEST_GLYPHS = 3000  # 300 of each class: deviations within a class are off by 4 %
 SMALLEST_SCENE = 16
 DRAWN = ("scenes", "labels", "seasons", "glyphs")  # at the size that is asked for
@@ -110,12 +113,16 @@ def scenes(data: ConfigDict) -> Dataset:
     return Dataset(*cached, paired=True, notes=())
 
 
-def _require_scenes(data: ConfigDict) -> None:
+def _require_colour(data: ConfigDict) -> None:
     if data.channels != 3:
         raise UserError(
             f"data.channels={data.channels} doesn't fit the built-in scenes, which are in colour; "
             "leave it at 3, or train on a folder of your own"
         )
+
+
+def _require_scenes(data: ConfigDict) -> None:
+    _require_colour(data)
     if data.dtype != "uint8":
         raise UserError(
             f"data.dtype={data.dtype} doesn't fit the built-in scenes, which are drawn in uint8; "
@@ -182,6 +189,42 @@ def paired_folder(data: ConfigDict) -> Paired:
         values=values(data),
         **_sizes(data),
     )
+
+
+def large_scenes(data: ConfigDict) -> Upscaling:
+    """The built-in world in summer, `data.count` scenes of twice `data.image_size`.
+
+    Raises:
+      UserError: for other images than RGB, or sizes that scenes aren't drawn at.
+    """
+    if data.tests or data.path:
+        raise UserError(
+            "data.path and data.tests are of folders, and data.name=scenes draws its own images; "
+            "add --config.data.name=folder"
+        )
+    _require_colour(data)
+    size = 2 * data.image_size
+    if size < SMALLEST_SCENE:
+        raise UserError(
+            f"data.image_size={data.image_size} is too small for the built-in scenes; "
+            f"try --config.data.image_size={SMALLEST_SCENE}"
+        )
+    train = Scenes("summer", size, 0, data.count, data.world)
+    test = Scenes("summer", size, 2 * data.count, TEST_UPSCALED, data.world)
+    return Upscaling(sources.Cached(train), {"test": sources.Cached(test)}, ())
+
+
+def large_folder(data: ConfigDict) -> Upscaling:
+    """Pictures of any size at `data.path`, and sets to test on at `data.tests`.
+
+    Raises:
+      UserError: where they aren't there, or aren't what they should be.
+    """
+    if data.channels not in (1, 3):
+        raise UserError(
+            f"data.channels={data.channels} doesn't fit pictures, which have 3 channels, or 1"
+        )
+    return upscaling.open_folder(data.path, data.tests, data.channels, data.scale, data.image_size)
 
 
 def glyph_set(data: ConfigDict) -> Labelled:
@@ -300,6 +343,7 @@ def stacked_set(data: ConfigDict) -> Labelled:
 
 DATASETS = {"scenes": scenes, "folder": folder, "tfds": prepared}
 PAIRED = {"labels": scene_labels, "seasons": paired_scenes, "folder": paired_folder}
+UPSCALING = {"scenes": large_scenes, "folder": large_folder}
 LABELLED = {
     "glyphs": glyph_set,
     "stacked": stacked_set,

@@ -10,7 +10,7 @@ import functools
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grain
@@ -42,6 +42,40 @@ def paired(train: Source, channels: int, **settings: Any) -> "Batches":
     )
 
 
+def upscaled(
+    train: Source, reduced: Source, *, image_size: int, flip: bool, rotate: bool, **settings: Any
+) -> "Batches":
+    """Batches {"input", "truth"}: crops of small images and of the large ones; see `batches`.
+
+    Args:
+        train: large images, each side a multiple of the scale and at least `image_size`.
+        reduced: the small ones.
+        image_size: side of the large crops.
+        flip, rotate: as `transforms.aligned_crop` takes them.
+    """
+
+    def change(pair, rng: np.random.Generator):
+        truth, small = transforms.aligned_crop(*pair, image_size, flip, rotate, rng)
+        return {"input": small, "truth": truth}
+
+    pairs = _Both(train, reduced)
+    sizes = {"image_size": image_size, "load_size": image_size}
+    return batches({"pair": pairs}, change=change, **sizes, **settings)
+
+
+class _Both:
+    """Two sources, together by index."""
+
+    def __init__(self, one: Source, other: Source):
+        self.one, self.other = one, other
+
+    def __len__(self) -> int:
+        return len(self.one)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.one[index], self.other[index]
+
+
 class _Labelled:
     """Images and their classes, together by index."""
 
@@ -64,6 +98,7 @@ def batches(
     load_size: int,
     flip: bool = True,
     cut: Mapping[str, slice] | None = None,
+    change: Callable[[Any, np.random.Generator], Any] | None = None,
     leading: tuple[int, int] | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -84,6 +119,8 @@ def batches(
         load_size: side of the sources' images.
         flip: mirror half of the visits left to right.
         cut: name -> channels: after its crop and its flip every image becomes these.
+        change: (an item of a source, a generator of its own) -> what comes of it at this visit; a
+            random crop and flip where None.
         leading: (repeats, accumulate), for phases with several rounds and micro-batches: a
             round takes `batch_size` images, laid out in `accumulate` micro-batches.
         process_index, process_count: this process gets its contiguous slice of every (micro-)batch.
@@ -117,7 +154,7 @@ def batches(
     offsets = (start + np.arange(local)).ravel().tolist()
     lead = (*((repeats, accumulate) if leading else ()), local)
     streams = {
-        name: _stream(name, source, seed, image_size, load_size, flip)
+        name: _stream(name, source, seed, change or _crops(image_size, load_size, flip))
         for name, source in sources.items()
     }
 
@@ -140,17 +177,19 @@ def batches(
     return Batches(dataset, num_threads, max(buffer_size, num_threads))
 
 
-def _stream(
-    name: str, source: Source, seed: int, image_size: int, load_size: int, flip: bool
-) -> grain.MapDataset:
-    """An endless shuffled sequence of one domain's crops."""
+def _crops(image_size: int, load_size: int, flip: bool) -> Callable | None:
+    """What happens to an image at each visit, where anything does."""
+    if not flip and load_size == image_size:
+        return None
+    return functools.partial(_crop_and_flip, size=image_size, flip=flip)
+
+
+def _stream(name: str, source: Source, seed: int, change: Callable | None) -> grain.MapDataset:
+    """An endless shuffled sequence of one domain's images, each changed at every visit."""
     words = np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(2)
     order_seed, crop_seed = (int(word) for word in words)
     stream = grain.MapDataset.source(EndlessShuffle(source, order_seed))
-    if flip or load_size != image_size:
-        change = functools.partial(_crop_and_flip, size=image_size, flip=flip)
-        stream = stream.random_map(change, seed=crop_seed)
-    return stream
+    return stream if change is None else stream.random_map(change, seed=crop_seed)
 
 
 class EndlessShuffle:

@@ -68,7 +68,9 @@ class UnreadableImage(UserError):
         self.reason = reason
 
 
-def decode(path: str | os.PathLike | BinaryIO, channels: int = 3) -> np.ndarray:
+def decode(
+    path: str | os.PathLike | BinaryIO, channels: int = 3, on_white: bool = True
+) -> np.ndarray:
     """The pixels of one image file, upright and without transparency.
 
     EXIF rotation is applied, transparency is composited on white, grey becomes RGB (RGB becomes
@@ -79,6 +81,7 @@ def decode(path: str | os.PathLike | BinaryIO, channels: int = 3) -> np.ndarray:
     Args:
         path: a JPEG, PNG, WebP, BMP or TIFF file, of any size; or what is in one, as a file object.
         channels: 3 (RGB) or 1 (grey).
+        on_white: whether transparency is composited; without it colours are as they are stored.
 
     Returns:
         uint8 [H, W, channels].
@@ -95,11 +98,21 @@ def decode(path: str | os.PathLike | BinaryIO, channels: int = 3) -> np.ndarray:
         if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image)
+            image = Image.alpha_composite(white, image) if on_white else image.convert("RGB")
         if image.mode not in ("L", "RGB"):
             image = image.convert("L" if image.mode == "1" else "RGB")
         pixels = np.array(image.convert("RGB" if channels == 3 else "L"))
     return pixels if channels == 3 else pixels[:, :, None]
+
+
+def opacity(path: str | os.PathLike) -> np.ndarray | None:
+    """How opaque each pixel of a picture is, uint8 [H, W, 1]; None of one without transparency."""
+    with Image.open(path, formats=FORMATS) as image:
+        image.load()
+        image = _upright(image)
+        if not image.has_transparency_data:
+            return None
+        return np.array(image.convert("RGBA").getchannel("A"))[..., None]
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -130,6 +143,7 @@ class ImageFolder:
         names: only these files (relative, with forward slashes) instead of all that are found.
         values: what the files hold; image files always hold uint8.
         fit: (image, size) -> image of that size; `transforms.resize` squeezes the whole of it.
+        on_white: as `decode` takes it.
 
     Raises:
         UserError: the folder is absent, is a file, can't be listed or has no images.
@@ -143,12 +157,14 @@ class ImageFolder:
         names: Sequence[str] | None = None,
         values: Values = UINT8,
         fit: Callable[[np.ndarray, int], np.ndarray] = transforms.resize,
+        on_white: bool = True,
     ):
         self.path = Path(path)
         self.channels = channels
         self.size = size
         self.values = values
         self.fit = fit
+        self.on_white = on_white
         self.names = list(_image_names(self.path) if names is None else names)
 
     def __len__(self) -> int:
@@ -174,11 +190,13 @@ class ImageFolder:
             raise ValueError(
                 "image files have 1 or 3 channels, for runs with --config.data.channels=3"
             )
-        return decode(self.path / name, self.channels)
+        return decode(self.path / name, self.channels, self.on_white)
 
     def part(self, names: Sequence[str], size: int) -> "ImageFolder":
         """Only the files of these names, at another size."""
-        return ImageFolder(self.path, self.channels, size, names, self.values, self.fit)
+        return ImageFolder(
+            self.path, self.channels, size, names, self.values, self.fit, self.on_white
+        )
 
     def refusal(self, broken: Sequence[UnreadableImage]) -> str:
         """What to say where none of the files can be read: why, and what they should be."""

@@ -83,3 +83,38 @@ def crop_and_flip(image: np.ndarray, size: int, flip: bool, rng: np.random.Gener
     """What training does at every visit: random crop to `size`, then, if `flip`, random flip."""
     image = random_crop(image, size, rng)
     return random_flip(image, rng) if flip else image
+
+
+def aligned_crop(
+    truth: np.ndarray,
+    reduced: np.ndarray,
+    size: int,
+    flip: bool,
+    rotate: bool,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random crop of a large image, and the same of the small one, turned the same way.
+
+    Args:
+      truth: [s h, s w, C], for a whole s.
+      reduced: [h, w, C].
+      size: side of the large crop, a multiple of s.
+      flip: mirror half of the visits left to right.
+      rotate: turn the visits by 0, 90, 180 or 270 degrees, each as likely.
+
+    Returns:
+      [size, size, C] and [size / s, size / s, C].
+    """
+    scale = truth.shape[0] // reduced.shape[0]
+    side = size // scale
+    top = rng.integers(reduced.shape[0] - side + 1)
+    left = rng.integers(reduced.shape[1] - side + 1)
+    turns = int(rng.integers(4)) if rotate else 0
+    mirrored = flip and rng.random() < 0.5
+
+    def cut(image, factor):
+        top_, left_, n = top * factor, left * factor, side * factor
+        image = np.rot90(image[top_ : top_ + n, left_ : left_ + n], turns)
+        return np.ascontiguousarray(image[:, ::-1] if mirrored else image)
+
+    return cut(truth, scale), cut(reduced, 1)

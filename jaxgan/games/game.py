@@ -96,6 +96,20 @@ class Extra(NamedTuple):
     batches: Callable[[int], int]
 
 
+class Segment(NamedTuple):
+    """A part of a run in which some of a game's phases are played.
+
+    Attributes:
+      first: its first step, counted from 0. The state before that step is the last one's.
+      phases: names of those that are played.
+      fresh: players whose optimizers start anew with it.
+    """
+
+    first: int
+    phases: tuple[str, ...]
+    fresh: tuple[str, ...] = ()
+
+
 class Game(NamedTuple):
     """A GAN, whole.
 
@@ -113,6 +127,7 @@ class Game(NamedTuple):
       latent: the law of the noise, where that is a `latent` alone: such noise can be truncated and
         interpolated.
       notes: sentences for the user, at the start of a run.
+      segments: of a run, in order, the first from step 0 on; none: all phases are always played.
     """
 
     nets: dict[str, nn.Module]
@@ -126,3 +141,4 @@ class Game(NamedTuple):
     extra: Extra | None = None
     latent: Latent | None = None
     notes: tuple[str, ...] = ()
+    segments: tuple[Segment, ...] = ()

@@ -1,48 +1,89 @@
-"""Paired image-to-image translation: pix2pix and PixelGAN (Isola et al. 2017, arXiv:1611.07004).
+"""Images with a truth beside them: pix2pix and PixelGAN (Isola et al. 2017, arXiv:1611.07004),
+SRGAN (Ledig et al. 2017, arXiv:1609.04802) and ESRGAN (Wang et al. 2018, arXiv:1809.00219).
 
-One generator, from an input to an output whose truth is known; one discriminator, which sees both:
-the input beside the truth, or beside what the generator made of it. One step, in the published
-order: the discriminator, then the generator on the same fakes, before the judge just taught.
+One generator, from an input to an output whose truth is known; one discriminator, which sees the
+output (of pix2pix: beside the input), or the truth in its place. One step, in pix2pix's order: the
+discriminator, then the generator on the same fakes, before the judge just taught. A run may begin
+with steps of the generator alone, which is how super-resolution begins.
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxgan.games.game import Batch, Context, Game, Outcome, Phase
+from jaxgan.games.game import Batch, Context, Game, Outcome, Phase, Segment
 from jaxgan.games.passes import Passes
 from jaxgan.losses.adversarial import AdversarialLoss
-from jaxgan.losses.reconstruction import l1 as mean_absolute
+from jaxgan.losses.reconstruction import l1, without_constants
 from jaxgan.state import Variables
 
 MAKING = 1000  # folded into a move's key for the generator's noise: more than a move has passes
 
 
+class Content(NamedTuple):
+    """A distance between what is made and the truth.
+
+    Attributes:
+      name: of its metric.
+      weight: in the generator's loss.
+      distance: (fake, truth, constants) -> a scalar.
+    """
+
+    name: str
+    weight: float
+    distance: Callable[[jax.Array, jax.Array, Any], jax.Array]
+
+
+class Pretraining(NamedTuple):
+    """Steps at the start in which the generator learns alone; then its optimizer starts anew.
+
+    Attributes:
+      steps: how many.
+      content: what it learns by.
+    """
+
+    steps: int
+    content: Sequence[Content]
+
+
+L1 = Content("l1", 100.0, without_constants(l1))  # pix2pix's
+
+
 def paired(
     nets: dict[str, nn.Module],
-    adversarial: AdversarialLoss,
+    adversarial: AdversarialLoss | None,
     *,
-    l1: float = 100.0,
+    content: Sequence[Content] = (L1,),
+    weight: float = 1.0,
+    halved: bool = True,
     first: str = "discriminator",
     conditional: bool = True,
     deterministic: bool = False,
+    pretraining: Pretraining | None = None,
+    task: str = "paired",
 ) -> Game:
-    """The game of pix2pix.
+    """A game of inputs whose truth is known.
 
     Args:
-      nets: Linen modules: `generator` (images -> images) and `discriminator` (images -> logits),
-        both called with `train=`.
-      adversarial: of logits. As published: cross-entropy.
-      l1: weight of the mean absolute difference from the truth (lambda, eq. 4); 0: it isn't built.
+      nets: Linen modules: `generator` (images -> images) and, for an adversarial loss,
+        `discriminator` (images -> logits), both called with `train=`.
+      adversarial: of logits. As published: cross-entropy. None: nobody judges.
+      content: what else the generator learns by: pix2pix's L1 (eq. 4), features of a network.
+      weight: of the adversarial loss in the generator's.
+      halved: whether the discriminator's loss is, as pix2pix's, to slow it down.
       first: the player that moves first. The same fakes serve both moves.
       conditional: whether the discriminator sees the input (eq. 1) or the output alone (eq. 2).
-      deterministic: whether outputs are made with running statistics and without dropout. As
-        published they are made as in training, each image a batch of its own: the noise is dropout.
+      deterministic: whether outputs are made with running statistics and without dropout. pix2pix
+        makes them as in training, each image a batch of its own: the noise is dropout.
+      pretraining: steps of the generator alone, before.
+      task: what it is played on: a name of `tasks.TASKS`.
 
     Returns:
-      A `Game` on batches {"input": [N, H, W, C], "truth": [N, H, W, C']} in [-1, 1]. The losses in
-      its metrics are the published code's, weights included: the discriminator's halved sum, the
-      generator's two.
+      A `Game` on batches {"input": [N, H, W, C], "truth": [N, H', W', C']} in [-1, 1]. The losses
+      in its metrics include their weights, as in the published codes.
     """
 
     def judged(given, image):
@@ -54,7 +95,7 @@ def paired(
         return run("generator", batch["input"])[0], run
 
     def discriminator(nets, memory, handoff, batch: Batch, context: Context):
-        """Truth against fakes; halved, as published, to slow it down beside the generator."""
+        """Truth against fakes."""
         given = {}
         if "fake" in handoff:
             fake = handoff["fake"]
@@ -68,7 +109,7 @@ def paired(
         fake, real = run(
             "discriminator", judged(batch["input"], fake), judged(batch["input"], batch["truth"])
         )
-        loss = 0.5 * adversarial.discriminator(real, fake)
+        loss = (0.5 if halved else 1.0) * adversarial.discriminator(real, fake)
         return loss, Outcome(run.stats(), {}, given, {"discriminator": loss})
 
     def generator(nets, memory, handoff, batch: Batch, context: Context):
@@ -78,23 +119,34 @@ def paired(
         else:
             shared = jax.random.fold_in(context.key, MAKING)
         fake, making = made(nets, batch, shared)
-        run = Passes(modules, nets, context.key)
-        pair = judged(batch["input"], fake)
-        if adversarial.relativistic:
-            pair, real = run("discriminator", pair, judged(batch["input"], batch["truth"]))
-            metrics = {"generator": adversarial.generator(real, pair)}
-        else:
-            metrics = {"generator": adversarial.generator(None, run("discriminator", pair)[0])}
-        if l1:
-            metrics["l1"] = l1 * mean_absolute(fake, batch["truth"])
+        run, metrics = Passes(modules, nets, context.key), {}
+        if adversarial is not None:
+            pair, real = judged(batch["input"], fake), None
+            if adversarial.relativistic:
+                pair, real = run("discriminator", pair, judged(batch["input"], batch["truth"]))
+            else:
+                pair = run("discriminator", pair)[0]
+            metrics["generator"] = weight * adversarial.generator(real, pair)
+        metrics |= near(content, fake, batch, context)
         given = {"fake": jax.lax.stop_gradient(fake)} if first == "generator" else {}
         stats = {**making.stats(), **run.stats()}
         return sum(metrics.values()), Outcome(stats, {}, given, metrics)
 
+    def alone(nets, memory, handoff, batch: Batch, context: Context):
+        """Stay near the truth, while nobody judges."""
+        fake, making = made(nets, batch, jax.random.fold_in(context.key, MAKING))
+        metrics = near(pretraining.content, fake, batch, context)
+        return sum(metrics.values()), Outcome(making.stats(), {}, {}, metrics)
+
+    def near(terms, fake, batch, context):
+        truth, constants = batch["truth"], context.constants
+        return {t.name: t.weight * t.distance(fake, truth, constants) for t in terms}
+
     def init(key: jax.Array, batch: Batch):
         """Variables of both nets, from keys of their own."""
-        pair = jax.eval_shape(judged, batch["input"], batch["truth"])
-        given = {"generator": batch["input"], "discriminator": pair}
+        given = {"generator": batch["input"]}
+        if adversarial is not None:
+            given["discriminator"] = jax.eval_shape(judged, batch["input"], batch["truth"])
         return {
             name: modules[name].lazy_init(jax.random.fold_in(key, i), given[name], train=False)
             for i, name in enumerate(given)
@@ -116,19 +168,39 @@ def paired(
     def noise(key: jax.Array, count: int, dtype):
         return {"noise": jax.random.key_data(jax.random.split(key, count))}
 
-    modules = dict(nets)
-    losses = ("generator", *(("l1",) if l1 else ()))
-    moves = [
-        Phase("discriminator", "discriminator", discriminator, ("discriminator",)),
-        # The published discriminators' batch statistics move when the generator plays, too.
-        Phase("generator", "generator", generator, losses, stats=("discriminator",)),
-    ]
+    modules = {name: nets[name] for name in ("generator", "discriminator") if name in nets}
+    losses = tuple(term.name for term in content)
+    if adversarial is None:
+        moves = [Phase("generator", "generator", generator, losses)]
+    else:
+        moves = [
+            Phase("discriminator", "discriminator", discriminator, ("discriminator",)),
+            # The published discriminators' batch statistics move when the generator plays, too.
+            Phase(
+                "generator",
+                "generator",
+                generator,
+                ("generator", *losses),
+                stats=("discriminator",),
+            ),
+        ]
+    moves = moves if first == "discriminator" else moves[::-1]
+    segments = ()
+    if pretraining is not None:
+        names = tuple(phase.name for phase in moves)
+        lessons = tuple(term.name for term in pretraining.content)
+        moves = [Phase("pretraining", "generator", alone, lessons), *moves]
+        segments = (
+            Segment(0, ("pretraining",)),
+            Segment(pretraining.steps, names, fresh=("generator",)),
+        )
     return Game(
         nets=modules,
-        players={"generator": ("generator",), "discriminator": ("discriminator",)},
-        phases=tuple(moves if first == "discriminator" else moves[::-1]),
+        players={name: (name,) for name in modules},
+        phases=tuple(moves),
         init=init,
         sample=sample,
-        task="paired",
+        task=task,
         noise=None if deterministic else noise,
+        segments=segments,
     )

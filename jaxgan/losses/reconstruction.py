@@ -1,5 +1,7 @@
 """Distances between an image and what it should be. Images are [N, H, W, C] in [-1, 1]."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -14,6 +16,11 @@ def l1(image: jax.Array, target: jax.Array) -> jax.Array:
 def l2(image: jax.Array, target: jax.Array) -> jax.Array:
     """Mean squared difference, a scalar; accumulated in float32 at least."""
     return jnp.mean((_wide(image) - _wide(target)) ** 2)
+
+
+def without_constants(distance: Callable[[jax.Array, jax.Array], jax.Array]):
+    """A distance of images alone, as one that is offered a run's constants, too."""
+    return lambda image, target, constants: distance(image, target)
 
 
 def _wide(x):

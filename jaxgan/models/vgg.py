@@ -4,7 +4,7 @@ A layer is named as in the papers: conv5_4 is the fourth convolution after the f
 it gives is taken before its ReLU (ESRGAN) or, as `relu5_4`, behind it (SRGAN).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -20,6 +20,8 @@ DEPTHS = (2, 2, 4, 4, 4)
 # ImageNet's, of values in [0, 1].
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CONVOLUTIONS = tuple(f"conv{i + 1}_{j + 1}" for i, n in enumerate(DEPTHS) for j in range(n))
+# Among torchvision's `features`: with a ReLU behind each and a pooling behind each group.
+NUMBERS = {name: 2 * i + int(name[4]) - 1 for i, name in enumerate(CONVOLUTIONS)}
 LAYERS = (*CONVOLUTIONS, *(name.replace("conv", "relu") for name in CONVOLUTIONS))
 
 
@@ -75,14 +77,27 @@ class VGG19(nn.Module):
         return found
 
 
-def from_published(arrays: Mapping[str, np.ndarray]) -> dict[str, dict]:
+def needed(layers: Collection[str]) -> tuple[str, ...]:
+    """The convolutions that it takes to compute layers."""
+    last = max(CONVOLUTIONS.index(name.replace("relu", "conv")) for name in layers)
+    return CONVOLUTIONS[: last + 1]
+
+
+def from_published(
+    arrays: Mapping[str, np.ndarray], convolutions: Collection[str] = CONVOLUTIONS
+) -> dict[str, dict]:
     """torchvision's state dict of VGG-19 (its `features.*`; `classifier.*` isn't needed).
+
+    Args:
+      arrays: by torchvision's names.
+      convolutions: those that are taken.
 
     Raises:
       UserError: for arrays that are something else.
     """
     params = {}
-    for name, number in zip(CONVOLUTIONS, _numbers(), strict=True):
+    for name in convolutions:
+        number = NUMBERS[name]
         leaves = {
             leaf: arrays.get(f"features.{number}.{theirs}")
             for leaf, theirs in (("kernel", "weight"), ("bias", "bias"))
@@ -100,34 +115,27 @@ def from_published(arrays: Mapping[str, np.ndarray]) -> dict[str, dict]:
     return {"params": params}
 
 
-def _numbers() -> list[int]:
-    """Of the convolutions among torchvision's `features`: with ReLUs and poolings between them."""
-    numbers, at = [], 0
-    for depth in DEPTHS:
-        numbers += [at + 2 * i for i in range(depth)]
-        at += 2 * depth + 1
-    return numbers
-
-
 def _channels(name: str) -> tuple[int, int]:
     group, layer = int(name[4]) - 1, int(name[6])
     before = WIDTHS[group] if layer > 1 else (WIDTHS[group - 1] if group else 3)
     return before, WIDTHS[group]
 
 
-def random_arrays() -> dict[str, np.ndarray]:
+def random_arrays(convolutions: Collection[str] = CONVOLUTIONS) -> dict[str, np.ndarray]:
     """Fixed random weights by torchvision's names: a weak stand-in where no trained ones are there.
 
     They are drawn by a rule, the same everywhere: array i by name is drawn from
     `numpy.random.RandomState(i)`, kernels with He's deviation, biases with 0.1.
     """
     shapes = {}
-    for name, number in zip(CONVOLUTIONS, _numbers(), strict=True):
+    for name, number in NUMBERS.items():
         before, features = _channels(name)
         shapes[f"features.{number}.weight"] = (features, before, 3, 3)
         shapes[f"features.{number}.bias"] = (features,)
-    arrays = {}
+    arrays, wanted = {}, {NUMBERS[name] for name in convolutions}
     for i, (name, shape) in enumerate(sorted(shapes.items())):
+        if int(name.split(".")[1]) not in wanted:
+            continue
         draw = np.random.RandomState(i).randn(*shape)
         scale = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1
         arrays[name] = (draw * scale).astype(np.float32)

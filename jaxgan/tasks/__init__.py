@@ -1,6 +1,6 @@
 """What games are played on, by name."""
 
-from jaxgan.tasks import labelled, paired, points, unpaired
+from jaxgan.tasks import labelled, paired, points, unpaired, upscaling
 from jaxgan.tasks.task import Task
 
 __all__ = ["TASKS", "Task"]
@@ -10,4 +10,5 @@ TASKS = {
     "paired": paired.TASK,
     "labelled": labelled.TASK,
     "points": points.TASK,
+    "upscaling": upscaling.TASK,
 }

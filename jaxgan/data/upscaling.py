@@ -1,0 +1,169 @@
+"""Images and what is left of them after a reduction: what super-resolution learns from.
+
+A large image is cut to a multiple of the scale and reduced as a whole; a crop of it and the crop of
+the small image that belongs to it are cut out together, so that a crop's rim has seen the image
+around it, as it will when whole images are enlarged.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxgan.data import labelled, sources
+from jaxgan.data.bicubic import KERNELS
+from jaxgan.data.sources import Cached, ImageFolder, Source, Subset
+from jaxgan.errors import UserError
+from jaxgan.files import expanded
+
+LAYOUT = (
+    "A folder of pictures is needed, or one with the folders train and, where there are test "
+    "pictures, test or val"
+)
+HELD_OUT = ("test", "val")
+
+
+class Upscaling(NamedTuple):
+    """Large images to train on, and sets of them to test on.
+
+    Attributes:
+      train: uint8 [H, W, C] by index, of any sizes that are multiples of the scale.
+      tests: name of a set -> such a source.
+      notes: sentences for the user.
+    """
+
+    train: Source
+    tests: Mapping[str, Source]
+    notes: tuple[str, ...]
+
+
+class Trimmed:
+    """Images cut at the right and at the bottom to multiples of a number of pixels.
+
+    Args:
+      source: images [H, W, C].
+      multiple: of which both sides shall be.
+      least: an image with a shorter side is refused; it is named.
+    """
+
+    def __init__(self, source: Source, multiple: int, least: int):
+        self.source, self.multiple, self.least = source, multiple, least
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        image = self.source[index]
+        height, width = (n // self.multiple * self.multiple for n in image.shape[:2])
+        if min(height, width) < self.least:
+            raise UserError(
+                f"{self.names[index]} is {image.shape[1]} x {image.shape[0]} pixels, too small for "
+                f"{self.least}, which this run needs; remove it, or lower --config.data.image_size"
+            )
+        return image[:height, :width]
+
+    @property
+    def names(self) -> list[str]:
+        there = getattr(self.source, "names", None)
+        return there or [f"scene {i}" for i in range(len(self.source))]
+
+
+class Reduced:
+    """What is left of the images of a source after a reduction.
+
+    Args:
+      source: uint8 images whose sides are multiples of `scale`.
+      scale: by which they are reduced.
+      kernel: a name of `bicubic.KERNELS`.
+    """
+
+    def __init__(self, source: Source, scale: int, kernel: str):
+        self.source, self.scale, self.kernel = source, scale, kernel
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        image = self.source[index]
+        height, width = (n // self.scale for n in image.shape[:2])
+        return KERNELS[self.kernel](image, height, width)
+
+
+def open_folder(path: str, tests: str, channels: int, scale: int, least: int) -> Upscaling:
+    """Opens pictures to train on, at `path`, and sets of pictures to test on.
+
+    Args:
+      path: a folder laid out as `LAYOUT` says; `~` is expanded.
+      tests: more folders, separated by commas, each a set that is named after its folder. Without
+        them, and without test pictures at `path`, a part of the training pictures is held out.
+      channels: 3, or 1 (grey).
+      scale: every picture is cut to a multiple of it.
+      least: a training picture with a shorter side is refused.
+
+    Raises:
+      UserError: folders that aren't there or hold nothing readable, a picture that is too small.
+    """
+    root = labelled.existing(path, LAYOUT)
+    if not root.is_dir():
+        raise UserError(f"data.path={root} is a file. {LAYOUT}; unpack an archive first.")
+    inside = {entry.name for entry in root.iterdir() if entry.is_dir()}
+    own = next((name for name in HELD_OUT if name in inside), None)
+    if own and "train" not in inside:
+        raise UserError(f"{root} has {own} and no train. {LAYOUT}")
+    places = {"train": root / "train" if "train" in inside else root}
+    places |= _named_sets(tests) or ({"test": root / own} if own else {})
+    notes: list[str] = []
+    opened = {
+        name: Trimmed(_readable(place, channels, notes), scale, least if name == "train" else scale)
+        for name, place in places.items()
+    }
+    for source in opened.values():
+        for i in range(len(source)):  # cached by now; one that is too small is told here
+            source[i]
+    train = opened.pop("train")
+    if not opened:
+        names = train.names
+        if len(names) < 2:
+            raise UserError(f"{root} has one readable picture, too few to hold one out; add more")
+        chosen = set(sources.held_out_names(names))
+        held = [i for i, name in enumerate(names) if name in chosen]
+        kept = [i for i, name in enumerate(names) if name not in chosen]
+        train, opened = Subset(train, kept), {"test": Subset(train, held)}
+        notes.append(labelled.held_out_note(len(chosen), len(names)))
+    return Upscaling(train, opened, tuple(notes))
+
+
+def _named_sets(tests: str) -> dict[str, Path]:
+    """Folders of `data.tests` by their names."""
+    places: dict[str, Path] = {}
+    for word in filter(None, (word.strip() for word in tests.split(","))):
+        place = expanded(word)
+        if not place.is_dir():
+            raise UserError(
+                f"data.tests={tests}: {place} is no folder{sources.nearest_existing(place)}. "
+                "Folders of test pictures are needed, with commas between them"
+            )
+        if place.name in (*places, "train"):
+            raise UserError(
+                f"data.tests={tests}: a set is named after its folder, and {place.name} is taken; "
+                "rename the folder"
+            )
+        places[place.name] = place
+    return places
+
+
+def _readable(place: Path, channels: int, notes: list[str]) -> Subset:
+    """The pictures in a folder that can be read, at their own sizes; `notes` gets the others."""
+    folder = ImageFolder(place, channels)
+    cached = Cached(folder)
+    broken = sources.read_all(cached)
+    if len(broken) == len(folder):
+        raise UserError(folder.refusal(broken))
+    if broken:
+        shown = sources.listed(broken)
+        notes.append(
+            f"{len(broken)} of {len(folder)} files in {place} unreadable, skipped: {shown}"
+        )
+    bad = {error.name for error in broken}
+    return Subset(cached, [i for i, name in enumerate(folder.names) if name not in bad])
