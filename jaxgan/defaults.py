@@ -230,8 +230,9 @@ def paired() -> ConfigDict:
     c.train.sample_every = 1000
 
     c.data = ConfigDict()
-    c.data.name = "labels"  # or seasons, folder
+    c.data.name = "labels"  # or seasons, folder, tfds:NAME
     c.data.path = ""
+    c.data.image_key = "image"  # the feature of a tfds set that holds both halves
     c.data.direction = "AtoB"  # or BtoA
     c.data.batch_size = 1
     c.data.image_size = 64

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from jaxgan import commandline, experiment, fields
-from jaxgan.data import datasets, prepare, sources, tfds
+from jaxgan.data import datasets, paired, prepare, sources, tfds
 from jaxgan.errors import UserError
 from jaxgan.tasks import TASKS
 
@@ -187,6 +187,35 @@ def test_nothing_but_the_disk_is_touched(stable, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, "6 5 2 3\n", "")
+
+
+def test_pairs_side_by_side(tmp_path, monkeypatch):
+    """The same builder, with pictures of both halves: as from the folders themselves."""
+    (tmp_path / "halves.py").write_text(BUILDER.replace("Horses", "Halves"))
+    for folder, count in (("train", 4), ("test", 2)):
+        (tmp_path / "pictures" / folder).mkdir(parents=True)
+        for i in range(count):
+            image = Image.fromarray(noise(16, 40 - 3 * (i == 3), 3, seed=i + count))
+            image.save(tmp_path / "pictures" / folder / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    sys.modules.pop("halves", None)
+    try:
+        assert prepare.main(["halves:Halves", "--data_dir=data"]) == 0
+    finally:
+        sys.modules.pop("halves", None)
+    (_, folder), sizes = tfds.find("tfds:halves", "data"), {"image_size": 8, "load_size": 9}
+    for direction in ("AtoB", "BtoA"):
+        data = tfds.open_paired(folder, direction=direction, **sizes)
+        plain = paired.open_folder("pictures", direction=direction, **sizes)
+        assert (len(data.train), len(data.test)) == (3, 2)
+        assert "37 pixels across have no halves" in data.notes[0]
+        for ours, theirs in ((data.train, plain.train), (data.test, plain.test)):
+            for i in range(len(theirs)):
+                np.testing.assert_array_equal(ours[i], theirs[i])
+    with pytest.raises(UserError, match="image_key=picture is no feature"):
+        tfds.open_paired(folder, image_key="picture", **sizes)
 
 
 # Sets that don't fit

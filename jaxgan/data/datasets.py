@@ -191,6 +191,22 @@ def paired_folder(data: ConfigDict) -> Paired:
     )
 
 
+def paired_prepared(data: ConfigDict) -> Paired:
+    """What TensorFlow Datasets prepared below `data.path`, both halves side by side in a picture.
+
+    `data.name` gets the version that is read, so that the run's record says which.
+
+    Raises:
+      UserError: where it isn't there, or isn't what it should be.
+    """
+    _require_pictures(data)
+    data.name, place = tfds.find(data.name, data.path)
+    opened = tfds.open_paired(
+        place, data.channels, image_key=data.image_key, direction=data.direction, **_sizes(data)
+    )
+    return opened._replace(notes=(f"{data.name} is read from {place}.", *opened.notes))
+
+
 def large_scenes(data: ConfigDict) -> Upscaling:
     """The built-in world in summer, `data.count` scenes of twice `data.image_size`.
 
@@ -342,7 +358,12 @@ def stacked_set(data: ConfigDict) -> Labelled:
 
 
 DATASETS = {"scenes": scenes, "folder": folder, "tfds": prepared}
-PAIRED = {"labels": scene_labels, "seasons": paired_scenes, "folder": paired_folder}
+PAIRED = {
+    "labels": scene_labels,
+    "seasons": paired_scenes,
+    "folder": paired_folder,
+    "tfds": paired_prepared,
+}
 UPSCALING = {"scenes": large_scenes, "folder": large_folder}
 LABELLED = {
     "glyphs": glyph_set,

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxgan.data import labelled, sources, transforms
 from jaxgan.data.arrays import UINT8, Values
-from jaxgan.data.sources import Cached, ImageFolder, Source, Subset, UnreadableImage
+from jaxgan.data.sources import Cached, ImageFolder, Source, Stored, Subset, UnreadableImage
 from jaxgan.errors import UserError
 
 LAYOUT = (
@@ -160,7 +160,7 @@ def open_folder(
             part: ImageFolder(place, channels, sides[part], values=values, fit=fit)
             for part, place in places.items()
         }
-    return _divided(parts, root, channels, image_size, values)
+    return divide(parts, root, channels, image_size, values)
 
 
 class _Folders(Beside):
@@ -230,14 +230,25 @@ def _stem(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _divided(
-    parts: Mapping[str, ImageFolder | _Folders],
+def divide(
+    parts: Mapping[str, Stored],
     root: Path,
     channels: int,
     size: int,
-    values: Values,
+    values: Values = UINT8,
 ) -> Paired:
-    """Reads everything once, leaves out what is broken, holds out what there is no test of."""
+    """Reads everything once, leaves out what is broken, holds out what there is no test of.
+
+    Args:
+      parts: pairs to train on, `train`, and perhaps to test on, `test`.
+      root: where they lie, for messages.
+      channels: of each half.
+      size: of the test pairs.
+      values: what is stored.
+
+    Raises:
+      UserError: where nothing can be read, or too little to hold a part out.
+    """
     notes: list[str] = []
     opened, _ = sources.open_parts(parts, root, values, notes)
     if "test" not in opened:

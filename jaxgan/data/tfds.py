@@ -6,6 +6,7 @@ no TensorFlow, even where it is installed. The images are decoded by `sources.de
 same bytes that the set was made of, so that they are the same pixels as in a folder.
 """
 
+import functools
 import io
 import os
 import re
@@ -17,8 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgan.data import labelled, sources, transforms
+from jaxgan.data import labelled, paired, sources, transforms
 from jaxgan.data.labelled import Labelled
+from jaxgan.data.paired import Paired
 from jaxgan.errors import UserError
 from jaxgan.files import expanded
 
@@ -244,6 +246,48 @@ def open_labelled(
     )
 
 
+def open_paired(
+    folder: Path,
+    channels: int = 3,
+    *,
+    image_key: str = "image",
+    direction: str = "AtoB",
+    image_size: int,
+    load_size: int,
+) -> Paired:
+    """Opens a prepared set of pictures with both halves of a pair side by side.
+
+    Args:
+      folder: of one version.
+      channels: 3 (RGB) or 1 (grey), of each half.
+      image_key: the feature that holds the pictures.
+      direction: which half is the input.
+      image_size, load_size: sides of the test and of the training pairs.
+
+    Raises:
+      UserError: where it isn't such a set, or can't be read in any order.
+    """
+    builder, counts = _builder(folder)
+    if not counts.get("train"):
+        raise UserError(
+            f"{folder} has no split train (it has {', '.join(sorted(counts)) or 'none'}), from "
+            "which pairs are read"
+        )
+    _require_images(folder, builder.info.features, image_key)
+    skip = {image_key: library().decode.SkipDecoding()}
+    test = next((split for split in ("test", "validation") if counts.get(split)), None)
+
+    def part(split: str, size: int) -> Records:
+        records = builder.as_data_source(split, decoders=skip, file_format=FORMAT)
+        fit = functools.partial(paired.halves, direction=direction)
+        return Records(records, folder, split, image_key, channels, size, fit=fit)
+
+    parts = {"train": part("train", load_size)}
+    if test:
+        parts["test"] = part(test, image_size)
+    return paired.divide(parts, folder, channels, image_size)
+
+
 def _classes(folder: Path, features: Any, key: str) -> tuple[str, ...]:
     """The names of the classes; none where the set has no labels, or none are asked for."""
     kind = library().features.ClassLabel
@@ -377,11 +421,11 @@ class Records:
         try:
             encoded = self.records[int(name.rpartition(" ")[2])][self.key]
             image = sources.decode(io.BytesIO(encoded), self.channels)
+            return self.fit(image, self.size)
         except Exception as error:  # ArrayRecord's and Pillow's decoders raise nearly everything
             reason = " ".join(str(error).split()) or type(error).__name__
             reason = re.sub(r" <_io\.BytesIO object at \w+>", "", reason)
             raise UnreadableRecord(self.folder, name, reason) from error
-        return self.fit(image, self.size)
 
     def part(self, names: Sequence[str], size: int) -> "Records":
         """Only the images of these names, at another size."""
