@@ -51,7 +51,7 @@ def get_config(presets: str = "") -> ConfigDict:
         o = c.optimizer[player]
         o.b2 = 0.99
         o.milestones, o.factor = "0.125,0.25,0.5,0.75", 0.5
-    return select_presets(presets, PRESETS, c)
+    return select_presets(defaults.pretrain_first(presets), PRESETS, c)
 
 
 def folder(config: ConfigDict) -> None:

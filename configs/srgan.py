@@ -7,7 +7,7 @@ Generative Adversarial Network", CVPR 2017, arXiv:1609.04802.
 
 learns on the built-in scenes (nothing to download): 2,000 steps of the generator alone by squared
 distance (SRResNet), then 1,000 against a discriminator. A run keeps one order of both stages, and a
-kill between them loses nothing. On two folders of your own,
+kill between them loses nothing. On folders of your own,
 
     python -m jaxgan.main --config=configs/srgan.py:pretrain,folder --config.data.path=DIR \\
         --config.data.tests=Set5,Set14 --workdir=runs/srresnet
@@ -15,6 +15,7 @@ kill between them loses nothing. On two folders of your own,
         --config.data.tests=Set5,Set14 --config.init.workdir=runs/srresnet
 
 are the paper's two runs; `python -m jaxgan.translate` enlarges pictures of any size with either.
+With `pretrain` the loss and the rate are those of `loss.l1`, `loss.l2` and `optimizer.generator`.
 
 The paper sees with VGG-19's last features (relu5_4). Without a file of weights in
 `loss.perceptual.weights` the VGG is one of fixed random weights, a weak stand-in, of which the
@@ -37,7 +38,7 @@ def get_config(presets: str = "") -> ConfigDict:
     c.pretraining.steps = 2000
     c.pretraining.learning_rate = 1e-3  # the paper's 1e-4 is of a million steps
     c.loss.perceptual.layers = "relu2_2"
-    return select_presets(presets, PRESETS, c)
+    return select_presets(defaults.pretrain_first(presets), PRESETS, c)
 
 
 def folder(config: ConfigDict) -> None:

@@ -28,8 +28,8 @@ for pix2pix and PixelGAN, with `--config.data.direction=BtoA` where they go that
 
     python -m jaxgan.convert --config=configs/srgan.py --workdir=runs/srgan --generator=FILE
 
-for SRResNets (SRGAN) and, with `configs/esrgan.py`, RRDB networks (ESRGAN): the scale, the number
-of blocks and their widths come from the file.
+for SRResNets (SRGAN) and, with `configs/esrgan.py`, RRDB networks (ESRGAN, under BasicSR's names):
+the scale, the number of blocks and their widths come from the file.
 """
 
 import hashlib
@@ -258,6 +258,8 @@ def _advice(
     lines = [f"{folder} holds {', '.join(nets)}. To use it:"]
     lines += [f"  {line}" for line in game.use(folder, nets)]
     path = {} if command.config.data.name in datasets.DRAWN else {"data.path": "DIR"}
+    if "pretraining" in command.config:  # what was converted has it behind itself
+        path = path | {"pretraining.steps": 0}
     fields_given = path | {"init.workdir": folder, "init.nets": ",".join(nets)} | dict(other)
     lines.append(
         f"  python -m jaxgan.main --config={shlex.quote(base)}"

@@ -339,7 +339,7 @@ def upscaling() -> ConfigDict:
     c.data.tests = ""  # folders of test images, with commas between them; each is a set
     c.data.batch_size = 16
     c.data.image_size = 48  # of the large crops
-    c.data.scale = 4  # or 1, 2, 8
+    c.data.scale = 4  # or 2, 8
     c.data.kernel = "pillow"  # of the reduction; or matlab
     c.data.flip = True
     c.data.rotate = True
@@ -395,6 +395,11 @@ def upscaling() -> ConfigDict:
     c.evaluate = ConfigDict({"every": 500, "num": 0})  # images of each test set; 0: all
     c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "generator"})
     return c
+
+
+def pretrain_first(presets: str) -> str:
+    """The presets with `pretrain` before the others, some of which look at what it did."""
+    return ",".join(sorted(presets.split(","), key=lambda name: name != "pretrain"))
 
 
 def pretrain(config: ConfigDict) -> None:

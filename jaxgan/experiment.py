@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -256,9 +257,12 @@ def _settle_classes(config: ConfigDict, there: int) -> None:
 def _require_images(config: ConfigDict, data: Any, channels: int) -> None:
     """Checks the first image of each source of one's own."""
     size = config.data.image_size
-    dtype = datasets.values(config.data).dtype
+    dtype = datasets.values(config.data).dtype if "dtype" in config.data else np.uint8
     for field in (name for name in data._fields if name.startswith(("train", "test"))):
-        image = getattr(data, field)[0]
+        source = getattr(data, field)
+        if isinstance(source, Mapping):  # sets of their own sizes
+            continue
+        image = source[0]
         fits = image.ndim == 3 and image.dtype == dtype and image.shape[2] == channels
         if field.startswith("train"):
             fits, sides = fits and min(image.shape[:2]) >= size, f"of at least {size} x {size} px"
@@ -357,17 +361,22 @@ def player_schedules(
         "linear": lambda: optimizers.linear_decay(rate, images / 2, images),
         "to_zero": lambda: optimizers.linear_decay(rate, 0, images),
         "cosine": lambda: optimizers.cosine(rate, images),
-        "stepped": lambda: optimizers.stepped(
-            rate, c.factor, [share * images for share in _shares(player, c.milestones)]
-        ),
-        "exponential": lambda: optimizers.exponential(rate, c.decay, batch_size, c.lowest * share),
     }
+    # These take fields of their own, which not every game's config has.
+    if "milestones" in c:
+        tables["stepped"] = lambda: optimizers.stepped(
+            rate, c.factor, [part * images for part in _shares(player, c.milestones)]
+        )
+    if "decay" in c:
+        tables["exponential"] = lambda: optimizers.exponential(
+            rate, c.decay, batch_size, c.lowest * share
+        )
     made = {
         f"learning_rate/{player}": choose(
             f"optimizer.{player.removesuffix('s')}.schedule", c.schedule, tables
         )()
     }
-    if c.name == "momentum":
+    if c.name == "momentum" and "last_b1" in c:
         moves = c.last_b1_images > 0
         moving = optimizers.moving(c.b1, c.last_b1, c.last_b1_images) if moves else None
         made[f"momentum/{player}"] = moving or optimizers.constant(c.b1)
@@ -397,9 +406,10 @@ def optimizer(player: str, c: ConfigDict, share: float = 1.0) -> Optimizer:
     tables = {
         "adam": lambda: optimizers.adam(player, c.b1**share, c.b2**share),
         "sgd": lambda: optimizers.sgd(player, c.b1**share),
-        "momentum": lambda: optimizers.sgd_with_moving_momentum(player),
         "rmsprop": lambda: optimizers.rmsprop(player, c.b2**share),
     }
+    if "last_b1" in c:
+        tables["momentum"] = lambda: optimizers.sgd_with_moving_momentum(player)
     return choose(f"optimizer.{player.removesuffix('s')}.name", c.name, tables)()
 
 

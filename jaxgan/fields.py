@@ -82,6 +82,11 @@ def _at_least(low: float):
     return (lambda value: low <= value < float("inf")), f"{low:g} or more"
 
 
+def _above(low: float, most: float = float("inf")):
+    text = f"above {low:g}" + (f", at most {most:g}" if most < float("inf") else "")
+    return (lambda value: low < value <= most and value < float("inf")), text
+
+
 def _between(low: float, high: float):
     return (lambda value: low <= value < high), f"at least {low} and less than {high}"
 
@@ -113,7 +118,7 @@ RANGES = {
     "data.load_size": _at_least(0),
     "data.channels": _at_least(1),
     "data.dtype": _among("uint8", "float32"),
-    "data.scale": ((lambda value: value in (1, 2, 4, 8)), "1, 2, 4 or 8"),
+    "data.scale": ((lambda value: value in (2, 4, 8)), "2, 4 or 8"),
     "data.kernel": _among("pillow", "matlab"),
     "pretraining.steps": _at_least(0),
     "pretraining.learning_rate": _at_least(0),
@@ -123,8 +128,9 @@ RANGES = {
     "model.discriminator.kernel": ((lambda value: value in (3, 4)), "3 or 4"),
     "model.discriminator.dense": _at_least(1),
     "loss.perceptual.weight": _at_least(0),
-    "loss.perceptual.rescale": _at_least(0),
+    "loss.perceptual.rescale": _above(0),
     "loss.l2": _at_least(0),
+    **{f"optimizer.{player}.factor": _above(0, 1) for player in ("generator", "discriminator")},
     "loss.weight": _at_least(0),  # where it isn't one for each player
     "data.low": (math.isfinite, "a finite number"),
     "data.high": (math.isfinite, "a finite number"),

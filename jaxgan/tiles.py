@@ -5,6 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+TILE = 192  # pixels of the small picture along a side
+MOST_OVERLAP = 48
+
+
+def overlap(radius: int, tile: int) -> int:
+    """The margin of tiles for a network that sees `radius` pixels to each side, in bounded time."""
+    return min(radius, MOST_OVERLAP, max(tile - 1, 0) // 3) if tile else 0
+
 
 class Window(NamedTuple):
     """What is computed along a side, and what of it is kept: first and last pixel, and past it."""

@@ -138,8 +138,10 @@ def train(
 
 
 def _compiled(experiment: Experiment, state: TrainState, start: int):
-    """The compiled update of what follows step `start`, and (state, step from 0, batches) -> the
-    state after that step. Of a run in segments, a later one is compiled when it begins."""
+    """The compiled update, and (state, step from 0, batches) -> the state after that step.
+
+    Of a run in segments it is the one that takes most memory of those that follow step `start`.
+    """
     mesh, extra = experiment.mesh, experiment.game.extra
     constants = jax.device_put(experiment.constants(), replicated(mesh))
     more = () if extra is None else (np.int32(0),)
@@ -149,7 +151,11 @@ def _compiled(experiment: Experiment, state: TrainState, start: int):
         return jitted.lower(state, experiment.whole_batch(), constants, *more).compile()
 
     updates = functools.cache(lambda segment: compiled(experiment.update(segment)))
-    update = updates(experiment.segment(start))
+    # Of a run in segments, those that are still to come: what can't be done is told at the start.
+    ahead = [segment for segment in experiment.game.segments if segment.first >= start]
+    update = max(
+        [updates(s) for s in {experiment.segment(start): 0, **dict.fromkeys(ahead)}], key=_memory
+    )
     if extra is None:
 
         def step_of(state, step, batches):
@@ -275,11 +281,16 @@ def _announcement(config: ConfigDict, experiment: Experiment, state, update, beg
         f"a checkpoint weighs {checkpoint.readable(checkpoint.size_on_disk(state))}",
         f"compiled in {time.perf_counter() - began:.1f} s",
     ]
-    memory = update.memory_analysis()
-    if memory is not None:
-        peak = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    peak = _memory(update)
+    if peak:
         parts.insert(3, f"about {checkpoint.readable(peak)} of memory a device")
     return ", ".join(parts)
+
+
+def _memory(update) -> int:
+    """Bytes that a compiled update takes on a device; 0 where XLA doesn't tell."""
+    memory = update.memory_analysis()
+    return memory.argument_size_in_bytes + memory.temp_size_in_bytes if memory else 0
 
 
 def _shared_by(config: ConfigDict, experiment: Experiment) -> str:

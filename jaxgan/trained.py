@@ -71,7 +71,7 @@ def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
 def mixed(run: Run, other: Run, share: float) -> Run:
     """A run whose weights are `share` of its own and the rest of another's (ESRGAN, section 3.4).
 
-    Only nets that both have are mixed, and at least a generator is.
+    Both are of one architecture. Only nets that both have are mixed, and at least a generator is.
 
     Raises:
       UserError: where the other's networks are of other shapes, or have no generator.

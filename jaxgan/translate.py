@@ -22,7 +22,8 @@ memory. Transparency is kept, and enlarged by Pillow's bicubic filter.
 
 - `--tile=192`: pixels along a side of what is enlarged at a time; 0 takes each picture whole.
 - `--overlap=auto`: pixels that a tile sees beyond what is kept of it: as many as the network does,
-  but 48 at most; beyond those what little is left may differ from the picture taken whole.
+  but 48 at most, and a third of the tile. Where the network sees further that is said, and a large
+  picture may differ a little from the picture taken whole.
 - `--mix=RUN --share=0.8`: weights between this run's (0.8 of them) and another's (the rest).
 """
 
@@ -70,7 +71,7 @@ FLAGS = {
     "resize": 0,
     "seed": 0,
     "overwrite": False,
-    "tile": 192,
+    "tile": tiles.TILE,
     "overlap": "auto",
     "mix": "",
     "share": 0.8,
@@ -104,6 +105,14 @@ def _main(argv: Sequence[str]) -> int:
     run = trained.open_run(flags["workdir"], flags["step"], flags["weights"])
     if flags["mix"]:
         other = trained.open_run(flags["mix"], weights=flags["weights"])
+        if (other.config.game, other.config.model.generator) != (
+            run.config.game,
+            run.config.model.generator,
+        ):
+            raise UserError(
+                f"--mix={flags['mix']} has a generator of another architecture than "
+                f"--workdir={flags['workdir']}; weights are mixed of two runs of the same one"
+            )
         run = trained.mixed(run, other, flags["share"])
     if run.built.game.task == "upscaling":
         return _enlarge(run, source, targets, flags)
@@ -195,16 +204,19 @@ def _require_unused(flags, names: Sequence[str], of: str) -> None:
         raise UserError(f"--{given[0]} is for {of}; leave it out")
 
 
-MOST_OVERLAP = 48
-
-
 def _margin(overlap: str, tile: int, config: ConfigDict) -> int:
+    """The overlap of tiles; the user is told where a network sees further."""
     if tile < 0:
         raise UserError(f"--tile={tile} doesn't fit: it takes pixels, or 0 for whole pictures")
+    radius = upscaling_experiment.receptive_radius(config)
     if overlap == "auto":
-        return min(
-            upscaling_experiment.receptive_radius(config), MOST_OVERLAP, max(tile - 1, 0) // 3
-        )
+        margin = tiles.overlap(radius, tile)
+        if tile and margin < radius:
+            print(
+                f"tiles overlap by {margin} pixels and this network sees {radius}, so a large "
+                "picture may differ a little from what --tile=0 makes of it"
+            )
+        return margin
     if not overlap.isdecimal() or (tile and 2 * int(overlap) >= tile):
         raise UserError(
             f"--overlap={overlap} doesn't fit: it takes auto, or pixels, less than half of "

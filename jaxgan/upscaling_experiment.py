@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxgan import state_dicts
+from jaxgan import state_dicts, tiles
 from jaxgan.choices import ADVERSARIAL, choose, types
 from jaxgan.errors import UserError
 from jaxgan.files import expanded
@@ -171,6 +171,7 @@ def srresnet_generator(config: ConfigDict, types: Mapping[str, Any]) -> nn.Modul
     g = config.model.generator
     if g.norm == "instance":
         raise UserError("model.generator.norm=instance doesn't fit an SRResNet; try batch or none")
+    choose("model.generator.output", g.output, dict.fromkeys(("linear", "tanh")))
     return srresnet.SRResNet(
         scale=config.data.scale,
         channels=config.data.channels,
@@ -218,8 +219,9 @@ def receptive_radius(config: ConfigDict) -> int:
     if g.kind == "srresnet":
         # 9x9; two 3x3 in each block and one behind; the rest at larger scales, rounded up.
         return 4 + 2 * g.blocks + 1 + 2 + 2
-    layers = rrdb.DENSE * rrdb.LAYERS * g.blocks
-    return 1 + layers + 1 + 4
+    if g.kind == "rrdb":
+        return 1 + rrdb.DENSE * rrdb.LAYERS * g.blocks + 1 + 4
+    return tiles.MOST_OVERLAP  # a network of one's own, of which nothing is known
 
 
 GENERATORS = {"srresnet": srresnet_generator, "rrdb": rrdb_generator}

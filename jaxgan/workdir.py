@@ -32,6 +32,11 @@ _WITHOUT_INFLUENCE = {"python", "orbax-checkpoint", "jaxgan"}  # `code` tells mo
 _SAID = {"count": "the number of devices", "processes": "the number of processes"}
 # What runs did before these fields were: an old run has them as it is read, and is the same run.
 _SINCE_CHANNELS = {"dtype": "uint8", "low": -1.0, "high": 1.0, "image_key": "image"}
+# The same of fields that came one by one: name -> (what an old record has, what it did), as JSON.
+_YOUNGER = {
+    "data.image_key": ("absent", '"image"'),
+    "model.discriminator.spread": ("absent", "false"),
+}
 # What may lie in a folder before `config.json` does, and what file managers leave anywhere.
 _NO_RUN_YET = {LOCK, f".{CONFIG}.tmp", ".DS_Store", "Thumbs.db", ".gitkeep"}
 
@@ -94,7 +99,9 @@ def check(
     differing = [
         f"  {name}: {old} -> {new}"
         for name, (old, new) in differences(recorded["config"], config).items()
-        if not _covered(name, free) and not (name in growing and _grew(old, new))
+        if not _covered(name, free)
+        and not (name in growing and _grew(old, new))
+        and _YOUNGER.get(name) != (old, new)
     ]
     if differing:
         apart = ("  train.steps:", "  train.epochs:", "  converted.")

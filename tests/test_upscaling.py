@@ -178,8 +178,8 @@ def test_scores_leave_the_border_out():
     assert metrics.scores(image, truth, 4)["psnr"] == np.inf
     assert metrics.scores(image, truth, 3)["psnr"] < 40
     found = metrics.scores(truth[::-1], truth, 4)
-    assert set(found) == {"psnr", "psnr_rgb", "ssim", "ssim_rgb", "detail"}
-    assert set(metrics.scores(truth[..., :1], truth[..., :1], 0)) == {"psnr", "ssim", "detail"}
+    assert set(found) == {"psnr", "psnr_rgb", "ssim", "ssim_rgb"}
+    assert set(metrics.scores(truth[..., :1], truth[..., :1], 0)) == {"psnr", "ssim"}
     by_hand = 10 * np.log10(
         255**2 / np.mean((truth[::-1][4:-4, 4:-4] * 1.0 - truth[4:-4, 4:-4]) ** 2)
     )
@@ -191,8 +191,9 @@ def test_detail_is_a_share_of_the_truths():
     fine = 20 * (-1) ** (np.arange(64)[:, None, None] + np.arange(64)[None, :, None])
     truth, half = truth // 2 + 64 + fine, truth // 2 + 64 + fine // 2
     images = [x.astype(np.uint8) for x in (truth, half)]
-    assert metrics.scores(images[0], images[0], 4)["detail"] == pytest.approx(1)
-    assert metrics.scores(images[1], images[0], 4)["detail"] == pytest.approx(0.25, abs=0.02)
+    same, less = (metrics.fine_energies(image, images[0], 4) for image in images)
+    assert same[0] == same[1]
+    assert less[0] / less[1] == pytest.approx(0.25, abs=0.02)
 
 
 # The game.
@@ -362,6 +363,27 @@ def pictures(folder, *sizes, mode="RGB"):
     return folder
 
 
+def test_data_of_ones_own(tmp_path, monkeypatch, capsys):
+    """`data.name=module:function`."""
+    (tmp_path / "my_images.py").write_text(
+        "import numpy as np\n"
+        "from jaxgan.data.upscaling import Upscaling\n"
+        "def images(data):\n"
+        "    def draw(seed, *shape):\n"
+        "        return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)\n"
+        "    train = [draw(i, 32, 40, 3) for i in range(3)]\n"
+        "    return Upscaling(train, {'mine': [draw(9, 48, 40, 3)]}, ())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = load("smoke", "data.name=my_images:images", file=CONFIGS / "srgan.py")
+    built = experiment.build(config, 1)
+    data = experiment.open_data(config, built.task)
+    assert experiment.build(config, 3).task.sizes(data) == {"train": 3}
+    built.task.require_score("ssim_rgb_mine", data)
+    with pytest.raises(UserError, match="psnr_rgb_mine"):
+        built.task.require_score("psnr_test", data)
+
+
 def test_folders_of_any_sizes_are_cut_and_held_out(tmp_path):
     root = pictures(tmp_path / "data", (33, 40), (64, 18), (20, 21))
     (root / "broken.png").write_bytes(b"no picture")
@@ -373,15 +395,15 @@ def test_folders_of_any_sizes_are_cut_and_held_out(tmp_path):
     }
     assert shapes == {(40, 32), (16, 64), (20, 20)}
     assert "broken.png" in " ".join(opened.notes)
-    sets = pictures(tmp_path / "Set2", (17, 9)), pictures(tmp_path / "Grey", (8, 8), mode="L")
+    sets = pictures(tmp_path / "Set2", (17, 14)), pictures(tmp_path / "Grey", (12, 12), mode="L")
     opened = upscaling.open_folder(str(root), ",".join(map(str, sets)), 3, 4, 16)
     assert len(opened.train) == 3
     assert {name: s[0].shape for name, s in opened.tests.items()} == {
-        "Set2": (8, 16, 3),
-        "Grey": (8, 8, 3),
+        "Set2": (12, 16, 3),
+        "Grey": (12, 12, 3),
     }
     reduced = upscaling.Reduced(opened.tests["Set2"], 4, "matlab")
-    np.testing.assert_array_equal(reduced[0], bicubic.matlab(opened.tests["Set2"][0], 2, 4))
+    np.testing.assert_array_equal(reduced[0], bicubic.matlab(opened.tests["Set2"][0], 3, 4))
 
 
 @pytest.mark.slow
@@ -489,17 +511,41 @@ def test_weights_between_two_runs(published, tmp_path, capsys):
     assert "of another architecture" in capsys.readouterr().err
 
 
+def test_presets_in_any_order():
+    for name in ("srgan", "esrgan"):
+        file = CONFIGS / f"{name}.py"
+        one, other = (load(p, file=file) for p in ("pretrain,folder", "folder,pretrain"))
+        assert one == other
+        assert (one.loss.weight, one.train.steps) == (0, 1000000)
+
+
+def test_weights_of_vgg_by_its_own_names():
+    arrays = vgg.random_arrays(("conv1_1",))
+    theirs = vgg.from_published(arrays, ("conv1_1",))["params"]["conv1_1"]
+    own = vgg.from_published({f"conv1_1.{k}": v for k, v in theirs.items()}, ("conv1_1",))
+    for leaf, value in theirs.items():
+        np.testing.assert_array_equal(own["params"]["conv1_1"][leaf], value)
+
+
 # Mistakes.
 
 FIELDS = {
     "data.image_size=18": "no multiple of data.scale=4",
-    "data.scale=3": "1, 2, 4 or 8",
+    "data.scale=3": "2, 4 or 8",
     "data.kernel=lanczos": "one of pillow, matlab",
     "data.image_size=20 model.discriminator.stages=3": "multiples of 8",
     "data.tests=nowhere data.name=folder data.path=HERE": "no folder",
     "data.tests=nowhere": "draws its own images",
     "data.name=folder": "data.path is not set",
     "data.name=folder data.path=nowhere": "does not exist",
+    "data.name=folder data.path=HERE data.tests=HERE": "share pictures",
+    "data.name=folder data.path=HERE data.tests=SMALL": "too small for 9",
+    "optimizer.generator.factor=-1": "above 0, at most 1",
+    "optimizer.generator.schedule=exponential": "there is constant",
+    "optimizer.generator.name=momentum": "is unknown",
+    "loss.perceptual.rescale=0": "above 0",
+    "loss.perceptual.layers=conv1_1,conv1_1:2": "names conv1_1 twice",
+    "model.generator.output=sigmoid": "is unknown",
     "data.name=folder data.path=HERE data.image_size=64": "too small for 64",
     "data.name=folder data.path=HERE data.channels=2 loss.perceptual.weight=0": "have 3 channels",
     "data.channels=1": "in colour",
@@ -529,9 +575,13 @@ FIELDS = {
 @pytest.mark.parametrize("words", FIELDS)
 def test_fields_that_do_not_fit(words, tmp_path, capsys):
     pictures(tmp_path / "data", (32, 32), (40, 40))
+    words_ = words
     net = tmp_path / "net.safetensors"
     net.write_bytes(state_dicts.to_safetensors({"conv": np.zeros((1, 1), np.float32)}))
-    fields = words.replace("HERE", str(tmp_path / "data")).replace("NET", str(net)).split()
+    small = pictures(tmp_path / "small", (8, 9))
+    for name, place in (("HERE", tmp_path / "data"), ("NET", net), ("SMALL", small)):
+        words_ = words_.replace(name, str(place))
+    fields = words_.split()
     argv = [f"{SRGAN}:smoke", *(f"--config.{f}" for f in fields), f"--workdir={tmp_path / 'run'}"]
     assert main.main(argv) == 2
     told = capsys.readouterr().err

@@ -331,6 +331,17 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
         Lock(tmp_path)
 
 
+def test_runs_of_before_a_field_was_go_on(tmp_path):
+    old = {"data": {"channels": 3, "dtype": "uint8"}, "model": {"discriminator": {"width": 8}}}
+    workdir.record(tmp_path / "old", old, ["python"])
+    now = {"data": old["data"] | {"image_key": "image"}}
+    now["model"] = {"discriminator": {"width": 8, "spread": False}}
+    assert workdir.check(tmp_path / "old", now, ["python"]).resume
+    now["model"]["discriminator"]["spread"] = True
+    with pytest.raises(UserError, match=r"spread: absent -> true"):
+        workdir.check(tmp_path / "old", now, ["python"])
+
+
 def test_fields_that_a_config_never_had_are_not_read_into_it(tmp_path):
     """Only runs from before `data.dtype` are read with what they did then."""
     old = {"data": {"channels": 3}}

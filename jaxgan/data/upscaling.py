@@ -45,10 +45,12 @@ class Trimmed:
       source: images [H, W, C].
       multiple: of which both sides shall be.
       least: an image with a shorter side is refused; it is named.
+      advice: what can be done about it.
     """
 
-    def __init__(self, source: Source, multiple: int, least: int):
+    def __init__(self, source: Source, multiple: int, least: int, advice: str = "remove it"):
         self.source, self.multiple, self.least = source, multiple, least
+        self.advice = advice
 
     def __len__(self) -> int:
         return len(self.source)
@@ -59,7 +61,7 @@ class Trimmed:
         if min(height, width) < self.least:
             raise UserError(
                 f"{self.names[index]} is {image.shape[1]} x {image.shape[0]} pixels, too small for "
-                f"{self.least}, which this run needs; remove it, or lower --config.data.image_size"
+                f"{self.least}, which this run needs; {self.advice}"
             )
         return image[:height, :width]
 
@@ -114,13 +116,17 @@ def open_folder(path: str, tests: str, channels: int, scale: int, least: int) ->
     places = {"train": root / "train" if "train" in inside else root}
     places |= _named_sets(tests) or ({"test": root / own} if own else {})
     notes: list[str] = []
-    opened = {
-        name: Trimmed(_readable(place, channels, notes), scale, least if name == "train" else scale)
-        for name, place in places.items()
-    }
-    for source in opened.values():
-        for i in range(len(source)):  # cached by now; one that is too small is told here
-            source[i]
+    _require_apart(places, tests)
+    opened = {}
+    for name, place in places.items():
+        found = _readable(place, channels, notes)
+        if name == "train":
+            # Some may be held out for tests.
+            advice = "remove it, or lower --config.data.image_size"
+            opened[name] = Trimmed(found, scale, max(least, 2 * scale + 1), advice)
+        else:  # of which the border is left out
+            opened[name] = Trimmed(found, scale, 2 * scale + 1)
+        sources.read_all(opened[name])  # one that is too small is told here
     train = opened.pop("train")
     if not opened:
         names = train.names
@@ -151,6 +157,19 @@ def _named_sets(tests: str) -> dict[str, Path]:
             )
         places[place.name] = place
     return places
+
+
+def _require_apart(places: Mapping[str, Path], tests: str) -> None:
+    """Refuses pictures that would be trained on and tested on."""
+    real = {name: place.resolve() for name, place in places.items()}
+    for name, place in real.items():
+        if name == "train" or not tests:
+            continue
+        if place.is_relative_to(real["train"]) or real["train"].is_relative_to(place):
+            raise UserError(
+                f"data.tests={tests}: {places[name]} and {places['train']} share pictures, which "
+                "would be trained on and tested on; keep them in folders apart"
+            )
 
 
 def _readable(place: Path, channels: int, notes: list[str]) -> Subset:

@@ -52,6 +52,8 @@ def read_layers(text: str) -> dict[str, float]:
     layers: dict[str, float] = {}
     for word in filter(None, (word.strip() for word in text.split(","))):
         name, _, weight = word.partition(":")
+        if name in layers:
+            raise UserError(f"loss.perceptual.layers={text} names {name} twice")
         try:
             layers[name] = float(weight or 1)
         except ValueError:

@@ -24,12 +24,10 @@ def scores(image: np.ndarray, truth: np.ndarray, border: int) -> dict[str, float
       border: pixels of each side that don't count; the tables leave out as many as the scale.
 
     Returns:
-      `psnr` in dB and `ssim` on luma; `psnr_rgb` and `ssim_rgb` of images in colour; `detail`, the
-      energy of luma's fine structure over the truth's. SSIM only where a window fits.
+      `psnr` in dB and `ssim` on luma; `psnr_rgb` and `ssim_rgb` of images in colour. SSIM only
+      where a window fits.
     """
-    inside = (slice(border, n - border or None) for n in image.shape[:2])
-    cut = (*inside, slice(None))
-    images = image[cut], truth[cut]
+    images = _inside(image, border), _inside(truth, border)
     planes = {"": tuple(luma(x) for x in images)}
     if image.shape[-1] > 1:
         planes["_rgb"] = images
@@ -39,8 +37,17 @@ def scores(image: np.ndarray, truth: np.ndarray, border: int) -> dict[str, float
         found[f"psnr{name}"] = float(pairs.psnr(ours, theirs)[0])
         if min(ours.shape[1:3]) >= pairs.WINDOW:
             found[f"ssim{name}"] = float(pairs.ssim(ours, theirs)[0])
-    found["detail"] = fine_energy(planes[""][0]) / max(fine_energy(planes[""][1]), 1e-12)
     return found
+
+
+def fine_energies(image: np.ndarray, truth: np.ndarray, border: int) -> tuple[float, float]:
+    """Of luma's fine structure, of an image and of its truth: as `scores` takes them."""
+    ours, theirs = (fine_energy(luma(_inside(x, border))) for x in (image, truth))
+    return ours, theirs
+
+
+def _inside(image: np.ndarray, border: int) -> np.ndarray:
+    return image[tuple(slice(border, n - border) for n in image.shape[:2])]
 
 
 def fine_energy(plane: np.ndarray) -> float:

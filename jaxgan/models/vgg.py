@@ -88,6 +88,8 @@ def from_published(
 ) -> dict[str, dict]:
     """torchvision's state dict of VGG-19 (its `features.*`; `classifier.*` isn't needed).
 
+    Kernels [3, 3, in, out] and biases by this project's names, `conv1_1.kernel`, are taken as well.
+
     Args:
       arrays: by torchvision's names.
       convolutions: those that are taken.
@@ -97,21 +99,21 @@ def from_published(
     """
     params = {}
     for name in convolutions:
-        number = NUMBERS[name]
-        leaves = {
-            leaf: arrays.get(f"features.{number}.{theirs}")
-            for leaf, theirs in (("kernel", "weight"), ("bias", "bias"))
-        }
-        if any(leaf is None for leaf in leaves.values()):
+        number, shape = NUMBERS[name], (3, 3, *_channels(name))
+        kernel, bias = arrays.get(f"{name}.kernel"), arrays.get(f"{name}.bias")
+        if kernel is None:
+            kernel, bias = (arrays.get(f"features.{number}.{x}") for x in ("weight", "bias"))
+            kernel = None if kernel is None else np.asarray(kernel)
+            if kernel is not None and kernel.ndim == 4:
+                kernel = kernel.transpose(2, 3, 1, 0)
+        if kernel is None or bias is None:
             raise UserError(f"no VGG-19 of torchvision's: features.{number} is missing")
-        shape = (3, 3, *_channels(name))
-        kernel = np.asarray(leaves["kernel"]).transpose(2, 3, 1, 0)
         if kernel.shape != shape:
             raise UserError(
                 f"no VGG-19 of torchvision's: features.{number} is {list(kernel.shape)} where "
                 f"{list(shape)} is expected"
             )
-        params[name] = {"kernel": kernel, "bias": np.asarray(leaves["bias"])}
+        params[name] = {"kernel": kernel, "bias": np.asarray(bias)}
     return {"params": params}
 
 

@@ -6,20 +6,21 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxgan import pictures
+from jaxgan import pictures, tiles
 from jaxgan.commandline import nearest
 from jaxgan.data import datasets, pipeline
 from jaxgan.data.bicubic import KERNELS
 from jaxgan.data.upscaling import Reduced, Upscaling
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
-from jaxgan.metrics.upscaling import scores
+from jaxgan.metrics.upscaling import fine_energies, scores
 from jaxgan.page import Row, Section
 from jaxgan.tasks.paired import translator
 from jaxgan.tasks.task import Bench, Task
+from jaxgan.upscaling_experiment import receptive_radius
 
 SHOWN, SIDE = 4, 24  # rows of the grid, and pixels of the small images in it
-METRICS = ("psnr", "psnr_rgb", "ssim", "ssim_rgb", "detail")
+ON_PAGE, PAGE_SIDE = 20, 256  # images of a set on the page, and pixels of their middle
 BICUBIC = "bicubic_"  # what the same metrics say of a plain enlargement
 
 
@@ -41,12 +42,17 @@ def stream(config: ConfigDict, data: Upscaling, leading, **placement):
 def bench(config: ConfigDict, data: Upscaling, game: Game) -> Bench:
     """The test sets, each of its images whole."""
     scale, kernel = config.data.scale, config.data.kernel
-    made = translator(game)
+    made, radius = translator(game), receptive_radius(config)
+    key, index = jax.random.key(0), np.zeros(1, np.int32)  # there is no noise
 
     def enlarged(weights, small):
-        """uint8 [H, W, C] of one image."""
-        key, index = jax.random.key(0), np.zeros(1, np.int32)  # there is no noise
-        return pictures.to_uint8(made(weights, key, index, small[None])[0])
+        """uint8 [H, W, C] of one image of any size."""
+
+        def part(tile):
+            return pictures.to_uint8(made(weights, key, index, tile[None])[0])
+
+        margin = tiles.overlap(radius, tiles.TILE)
+        return tiles.enlarged(part, small, scale, tiles.TILE, margin)
 
     def bicubic(small):
         return KERNELS[kernel](small, *(n * scale for n in small.shape[:2]))
@@ -70,7 +76,7 @@ def bench(config: ConfigDict, data: Upscaling, game: Game) -> Bench:
     def evaluate(weights, seed):
         means, sections = {}, []
         for name, truths in data.tests.items():
-            smalls, rows, each = Reduced(truths, scale, kernel), [], []
+            smalls, rows, each, fine = Reduced(truths, scale, kernel), [], [], []
             count = min(config.evaluate.num or len(truths), len(truths))
             names = getattr(truths, "names", None) or [f"scene {i}" for i in range(count)]
             for i in range(count):
@@ -79,11 +85,17 @@ def bench(config: ConfigDict, data: Upscaling, game: Game) -> Bench:
                 found = scores(output, truth, scale)
                 theirs = scores(plain, truth, scale)
                 each.append(found | {BICUBIC + metric: v for metric, v in theirs.items()})
-                shown = {"bicubic": plain, "output": output, "truth": truth}
-                rows.append(Row(names[i], shown, found | {"bicubic psnr": theirs["psnr"]}))
-            for metric in each[0]:
+                fine.append([fine_energies(x, truth, scale) for x in (output, plain)])
+                if i < ON_PAGE:
+                    images = {"bicubic": plain, "output": output, "truth": truth}
+                    shown = {kind: _middle(image) for kind, image in images.items()}
+                    rows.append(Row(names[i], shown, found | {"bicubic psnr": theirs["psnr"]}))
+            for metric in dict.fromkeys(metric for found in each for metric in found):
                 values = [found[metric] for found in each if metric in found]
                 means[f"{metric}_{name}"] = float(np.mean(values))
+            # Of the set's energies, since an image without fine structure has no share of it.
+            for kind, (ours, truly) in zip(("", BICUBIC), np.sum(fine, 0), strict=True):
+                means[f"{kind}detail_{name}"] = float(ours / max(truly, 1e-12))
             sections.append(Section(f"{name}, {scale} times as large", rows))
         return means, sections
 
@@ -104,16 +116,29 @@ def bench(config: ConfigDict, data: Upscaling, game: Game) -> Bench:
     return Bench(grid, evaluate, summary)
 
 
+def _middle(image: np.ndarray) -> np.ndarray:
+    top, left = (max(0, (n - PAGE_SIDE) // 2) for n in image.shape[:2])
+    return image[top : top + PAGE_SIDE, left : left + PAGE_SIDE]
+
+
+BEST = ("psnr", "psnr_rgb", "ssim", "ssim_rgb")
+
+
 def best_mode(name: str) -> str:
     """Of `psnr_Set5` and the like: all of them shall be high."""
-    if name and not name.startswith(tuple(f"{metric}_" for metric in METRICS[:4])):
-        hint = nearest(name, [f"{metric}_test" for metric in METRICS[:4]])
+    if name and not name.startswith(tuple(f"{metric}_" for metric in BEST)):
+        hint = nearest(name, [f"{metric}_test" for metric in BEST])
         raise UserError(f"checkpoint.best={name!r} is no score: {hint}")
     return "max"
 
 
 def require_score(name: str, data: Upscaling) -> None:
-    there = [f"{metric}_{of}" for of in data.tests for metric in METRICS[:4]]
+    there = []
+    for of, truths in data.tests.items():
+        colours = ("psnr", "psnr_rgb") if truths[0].shape[2] > 1 else ("psnr",)
+        there += [
+            f"{metric}_{of}" for metric in (*colours, *(m.replace("psnr", "ssim") for m in colours))
+        ]
     if name and name not in there:
         raise UserError(
             f"checkpoint.best={name!r} is no score of these data; there is {', '.join(there)}"
