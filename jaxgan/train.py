@@ -151,11 +151,11 @@ def _compiled(experiment: Experiment, state: TrainState, start: int):
         return jitted.lower(state, experiment.whole_batch(), constants, *more).compile()
 
     updates = functools.cache(lambda segment: compiled(experiment.update(segment)))
-    # Of a run in segments, those that are still to come: what can't be done is told at the start.
-    ahead = [segment for segment in experiment.game.segments if segment.first >= start]
-    update = max(
-        [updates(s) for s in {experiment.segment(start): 0, **dict.fromkeys(ahead)}], key=_memory
-    )
+    update = updates(experiment.segment(start))
+    # Of a run in segments, those still to come, too: what can't be done is told at the start.
+    ahead = [updates(s) for s in experiment.game.segments if s.first >= start]
+    if ahead:
+        update = max([update, *ahead], key=_memory)
     if extra is None:
 
         def step_of(state, step, batches):

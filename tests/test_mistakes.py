@@ -174,7 +174,7 @@ FAULTY = {
     "lacks": ("x = 1\n", ["no function get_config()"]),
     "value": ("get_config = 5\n", ["no function get_config()"]),
     "dict": ("def get_config():\n    return {}\n", ["gives a dict", "ConfigDict"]),
-    "binary": ("\0", ["binary.py", "SyntaxError"]),
+    "binary": ("\0", ["binary.py", "null bytes"]),
     "short": (
         "from ml_collections import ConfigDict\n\ndef get_config():\n    return ConfigDict()\n",
         ["lacks a field 'train'", "add it there"],
