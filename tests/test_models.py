@@ -65,7 +65,7 @@ def test_logits_of_a_pixelgan():
     assert answer.shape == (1, 32, 32, 1)
 
 
-@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("layers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_receptive_field(layers):
     """One logit looks at a square of exactly the stated side, wherever the gradient says so."""
     field = patchgan.receptive_field(layers)
@@ -147,6 +147,7 @@ def test_dropout_only_while_training():
     np.testing.assert_array_equal(evaluate(variables), without(variables))
 
 
+@pytest.mark.slow
 def test_blocks_in_a_loop_and_unrolled(x64, monkeypatch):
     """The same gradients, with dropout: how the blocks are compiled is no part of the network."""
     types = {"dtype": jnp.float64, "param_dtype": jnp.float64}

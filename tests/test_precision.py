@@ -167,6 +167,7 @@ def test_bfloat16_trains_like_float32():
 # Memory
 
 
+@pytest.mark.slow
 def test_remat_changes_nothing_but_memory(x64):
     """Loss, statistics and gradients in float64, with dropout; fewer bytes of activations."""
     images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)))
