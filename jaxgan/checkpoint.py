@@ -548,6 +548,13 @@ def differing(there: Mapping[str, str], here: Mapping[str, str]) -> str:
     return "; ".join(wrong[:3]) + (f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else "")
 
 
+def differing_shapes(there: Any, here: Any) -> str:
+    """`differing`, of the names and shapes of two trees of arrays."""
+    return differing(
+        *({n: str(list(leaf.shape)) for n, leaf in named(tree).items()} for tree in (there, here))
+    )
+
+
 def _with_sharding(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     if leaf.sharding is not None:
         return leaf

@@ -54,7 +54,7 @@ from jaxgan import (
     translate,
     workdir,
 )
-from jaxgan.checkpoint import Checkpoints, differing, named
+from jaxgan.checkpoint import Checkpoints, differing_shapes
 from jaxgan.data import datasets
 from jaxgan.errors import UserError
 from jaxgan.files import expanded, write_atomically
@@ -402,11 +402,7 @@ def _fitted(what: str, variables: Any, template: Any) -> Any:
     Raises:
       UserError: naming what has another name or shape.
     """
-    theirs, ours = (
-        {name: str(list(leaf.shape)) for name, leaf in named(tree).items()}
-        for tree in (variables, template)
-    )
-    wrong = differing(theirs, ours)
+    wrong = differing_shapes(variables, template)
     if wrong:
         raise UserError(f"{what} is of another architecture: {wrong}")
     return jax.tree.map(lambda x, t: jnp.asarray(np.asarray(x, t.dtype)), variables, template)

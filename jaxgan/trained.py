@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxgan import experiment, machine, seeds, workdir
-from jaxgan.checkpoint import Checkpoints, differing, named
+from jaxgan.checkpoint import Checkpoints, differing_shapes
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
 
@@ -71,20 +71,19 @@ def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
 def mixed(run: Run, other: Run, share: float) -> Run:
     """A run whose weights are `share` of its own and the rest of another's (ESRGAN, section 3.4).
 
-    Both are of one architecture. Only nets that both have are mixed, and at least a generator is.
+    Only nets that both have are mixed, and at least a generator is.
 
     Raises:
-      UserError: where the other's networks are of other shapes, or have no generator.
+      UserError: where the other's networks are of another architecture, or have no generator.
     """
+    kinds = [(one.config.game, one.config.model.generator) for one in (run, other)]
+    if kinds[0] != kinds[1]:
+        raise UserError("the generator to mix with is of another architecture")
     nets = [name for name in run.weights if name in other.weights]
     if not any(name.startswith("generator") for name in nets):
         raise UserError("the two runs have no generator in common, so nothing can be mixed")
     for net in nets:
-        ours, theirs = (
-            {name: str(list(leaf.shape)) for name, leaf in named(tree).items()}
-            for tree in (run.weights[net], other.weights[net])
-        )
-        wrong = differing(theirs, ours)
+        wrong = differing_shapes(other.weights[net], run.weights[net])
         if wrong:
             raise UserError(f"the {net} to mix with is of another architecture: {wrong}")
 

@@ -55,7 +55,7 @@ from jaxgan.data import arrays, bicubic, datasets, sources
 from jaxgan.errors import UserError
 from jaxgan.files import expanded, write_atomically
 from jaxgan.models import resnet
-from jaxgan.tasks import paired
+from jaxgan.tasks import paired, upscaling
 from jaxgan.update import decode
 
 COMMAND = "python -m jaxgan.translate"
@@ -105,14 +105,6 @@ def _main(argv: Sequence[str]) -> int:
     run = trained.open_run(flags["workdir"], flags["step"], flags["weights"])
     if flags["mix"]:
         other = trained.open_run(flags["mix"], weights=flags["weights"])
-        if (other.config.game, other.config.model.generator) != (
-            run.config.game,
-            run.config.model.generator,
-        ):
-            raise UserError(
-                f"--mix={flags['mix']} has a generator of another architecture than "
-                f"--workdir={flags['workdir']}; weights are mixed of two runs of the same one"
-            )
         run = trained.mixed(run, other, flags["share"])
     if run.built.game.task == "upscaling":
         return _enlarge(run, source, targets, flags)
@@ -167,8 +159,9 @@ def _enlarge(run: trained.Run, source: sources.ImageFolder, targets: list[Path],
     if "generator" not in run.weights:
         raise UserError("this run holds no generator, so nothing can be enlarged with it")
     margin = _margin(flags["overlap"], flags["tile"], run.config)
-    made, scale = enlarger(run), run.config.data.scale
-    channels = run.config.data.channels
+    scale, channels = run.config.data.scale, run.config.data.channels
+    weights = jax.device_put(run.weights, run.built.mesh.devices.flat[0])
+    made = functools.partial(upscaling.enlarger(run.built.game, run.built.dtype), weights)
     source = sources.ImageFolder(source.path, channels, names=source.names, on_white=False)
     skipped, quiet = [], not sys.stderr.isatty()
     with awake.cores("auto", run.built.platform):
@@ -223,14 +216,6 @@ def _margin(overlap: str, tile: int, config: ConfigDict) -> int:
             f"--tile={tile}"
         )
     return int(overlap)
-
-
-def enlarger(run: trained.Run) -> Callable[[np.ndarray], np.ndarray]:
-    """A function uint8 [H, W, C] -> uint8, as many times as large, compiled for each shape."""
-    made = paired.translator(run.built.game, run.built.dtype)
-    weights = jax.device_put(run.weights, run.built.mesh.devices.flat[0])
-    key, index = jax.random.key(0), np.zeros(1, np.int32)  # there is no noise
-    return lambda picture: pictures.to_uint8(made(weights, key, index, picture[None])[0])
 
 
 def open_pictures(path: str) -> sources.ImageFolder:

@@ -11,7 +11,7 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -206,11 +206,7 @@ def open_labelled(
       UserError: where it isn't such a set, or can't be read in any order.
     """
     builder, counts = _builder(folder)
-    if not counts.get("train"):
-        raise UserError(
-            f"{folder} has no split train (it has {', '.join(sorted(counts)) or 'none'}), from "
-            "which labelled images are read"
-        )
+    _require_train(folder, counts, "labelled images")
     features = builder.info.features
     _require_images(folder, features, image_key)
     classes = _classes(folder, features, label_key)
@@ -268,11 +264,7 @@ def open_paired(
       UserError: where it isn't such a set, or can't be read in any order.
     """
     builder, counts = _builder(folder)
-    if not counts.get("train"):
-        raise UserError(
-            f"{folder} has no split train (it has {', '.join(sorted(counts)) or 'none'}), from "
-            "which pairs are read"
-        )
+    _require_train(folder, counts, "pairs")
     _require_images(folder, builder.info.features, image_key)
     skip = {image_key: library().decode.SkipDecoding()}
     test = next((split for split in ("test", "validation") if counts.get(split)), None)
@@ -341,6 +333,14 @@ def _require_format(builder: Any, formats: Collection[str]):
             f"{builder.data_path} was prepared as {', '.join(sorted(formats))}, which can't be "
             f"read in any order; prepare it anew as {FORMAT}, in a folder of its own: {COMMAND} "
             f"{name} --data_dir=DIR, and train with --config.data.path=DIR"
+        )
+
+
+def _require_train(folder: Path, counts: Mapping[str, int], what: str):
+    if not counts.get("train"):
+        raise UserError(
+            f"{folder} has no split train (it has {', '.join(sorted(counts)) or 'none'}), from "
+            f"which {what} are read"
         )
 
 

@@ -172,17 +172,7 @@ def _require_apart(places: Mapping[str, Path], tests: str) -> None:
             )
 
 
-def _readable(place: Path, channels: int, notes: list[str]) -> Subset:
+def _readable(place: Path, channels: int, notes: list[str]) -> Source:
     """The pictures in a folder that can be read, at their own sizes; `notes` gets the others."""
-    folder = ImageFolder(place, channels)
-    cached = Cached(folder)
-    broken = sources.read_all(cached)
-    if len(broken) == len(folder):
-        raise UserError(folder.refusal(broken))
-    if broken:
-        shown = sources.listed(broken)
-        notes.append(
-            f"{len(broken)} of {len(folder)} files in {place} unreadable, skipped: {shown}"
-        )
-    bad = {error.name for error in broken}
-    return Subset(cached, [i for i, name in enumerate(folder.names) if name not in bad])
+    cached = Cached(ImageFolder(place, channels))
+    return sources.readable(cached, str(place), sources.read_all(cached), notes)

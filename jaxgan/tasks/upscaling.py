@@ -1,8 +1,10 @@
 """Small images and the large ones that they were, for super-resolution."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -10,6 +12,7 @@ from jaxgan import pictures, tiles
 from jaxgan.commandline import nearest
 from jaxgan.data import datasets, pipeline
 from jaxgan.data.bicubic import KERNELS
+from jaxgan.data.sources import Cached
 from jaxgan.data.upscaling import Reduced, Upscaling
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
@@ -27,7 +30,7 @@ BICUBIC = "bicubic_"  # what the same metrics say of a plain enlargement
 def stream(config: ConfigDict, data: Upscaling, leading, **placement):
     c = config.data
     settings = {"seed": config.seed, "batch_size": c.batch_size, "leading": leading}
-    reduced = datasets.sources.Cached(Reduced(data.train, c.scale, c.kernel))
+    reduced = Cached(Reduced(data.train, c.scale, c.kernel))
     return pipeline.upscaled(
         data.train,
         reduced,
@@ -39,20 +42,24 @@ def stream(config: ConfigDict, data: Upscaling, leading, **placement):
     )
 
 
+def enlarger(game: Game, dtype=jnp.float32):
+    """(weights, uint8 [H, W, C]) -> the enlarged image, uint8; compiled for each shape."""
+    made, key, index = translator(game, dtype), jax.random.key(0), np.zeros(1, np.int32)
+
+    def enlarged(weights, small):  # there is no noise: key and index decide nothing
+        return pictures.to_uint8(made(weights, key, index, small[None])[0])
+
+    return enlarged
+
+
 def bench(config: ConfigDict, data: Upscaling, game: Game) -> Bench:
     """The test sets, each of its images whole."""
     scale, kernel = config.data.scale, config.data.kernel
-    made, radius = translator(game), receptive_radius(config)
-    key, index = jax.random.key(0), np.zeros(1, np.int32)  # there is no noise
+    made, margin = enlarger(game), tiles.overlap(receptive_radius(config), tiles.TILE)
 
     def enlarged(weights, small):
         """uint8 [H, W, C] of one image of any size."""
-
-        def part(tile):
-            return pictures.to_uint8(made(weights, key, index, tile[None])[0])
-
-        margin = tiles.overlap(radius, tiles.TILE)
-        return tiles.enlarged(part, small, scale, tiles.TILE, margin)
+        return tiles.enlarged(partial(made, weights), small, scale, tiles.TILE, margin)
 
     def bicubic(small):
         return KERNELS[kernel](small, *(n * scale for n in small.shape[:2]))
