@@ -29,7 +29,8 @@ for pix2pix and PixelGAN, with `--config.data.direction=BtoA` where they go that
     python -m jaxgan.convert --config=configs/srgan.py --workdir=runs/srgan --generator=FILE
 
 for SRResNets (SRGAN) and, with `configs/esrgan.py`, RRDB networks (ESRGAN, under BasicSR's names):
-the scale, the number of blocks and their widths come from the file.
+the scale, the number of blocks and their widths come from the file. `--export` writes the
+generators of both under these names; their discriminators have none.
 """
 
 import hashlib
@@ -59,8 +60,8 @@ from jaxgan.data import datasets
 from jaxgan.errors import UserError
 from jaxgan.files import expanded, write_atomically
 from jaxgan.models import published, published_dcgan
-from jaxgan.models.published_rrdb import rrdb_from_published
-from jaxgan.models.published_srresnet import srresnet_from_published
+from jaxgan.models.published_rrdb import rrdb_from_published, rrdb_to_published
+from jaxgan.models.published_srresnet import srresnet_from_published, srresnet_to_published
 
 COMMAND = "python -m jaxgan.convert"
 CONFIG = "configs/cyclegan.py"
@@ -363,8 +364,6 @@ def _read_dcgan(net: str, arrays: published.Arrays) -> tuple[dict[str, Any], dic
 
 
 def _read_upscaling(net: str, arrays: published.Arrays) -> tuple[dict[str, Any], dict[str, Any]]:
-    if net != "generator":
-        raise UserError("discriminators of super-resolution aren't read; leave it out")
     if "conv_first.weight" in arrays:
         kind, (arguments, variables) = "rrdb", rrdb_from_published(arrays)
     else:
@@ -375,7 +374,16 @@ def _read_upscaling(net: str, arrays: published.Arrays) -> tuple[dict[str, Any],
 
 
 def _write_upscaling(run: trained.Run, net: str) -> dict[str, np.ndarray]:
-    raise UserError("networks of super-resolution can't be exported yet")
+    c = run.config.model.generator
+    if c.kind == "rrdb":
+        return rrdb_to_published(run.weights[net])
+    for name, value in {"norm": "batch", "output": "tanh"}.items():
+        if c[name] != value:  # the published code would make another picture of the same weights
+            raise UserError(
+                f"{net} has {name}={c[name]} and published SRResNets have {name}={value}, so it "
+                f"can't be exported; runs with --config.model.generator.{name}={value} can"
+            )
+    return srresnet_to_published(run.weights[net])
 
 
 def _agreed(arguments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -433,7 +441,7 @@ def export(run: trained.Run, output: str, overwrite: bool = False) -> list[str]:
     if not files:
         raise UserError(
             f"networks named {', '.join(run.weights)} have no published names; only those of "
-            "CycleGAN, pix2pix and DCGAN can be exported"
+            "CycleGAN, pix2pix, super-resolution and DCGAN can be exported"
         )
     there = [path for path in files.values() if path.exists()]
     if there and not overwrite:
@@ -521,7 +529,7 @@ GAMES = {
         use=_translations,
     ),
     "upscaling": Published(
-        files={"generator": "generator", "discriminator": "discriminator"},
+        files={"generator": "generator"},  # no published code keeps its discriminator
         read=_read_upscaling,
         write=_write_upscaling,
         found=("train",),

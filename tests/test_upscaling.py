@@ -23,7 +23,8 @@ from jaxgan.losses import perceptual
 from jaxgan.losses.adversarial import bce, relativistic_average
 from jaxgan.losses.reconstruction import l1, l2, without_constants
 from jaxgan.metrics import upscaling as metrics
-from jaxgan.models import vgg
+from jaxgan.models import rrdb, vgg
+from jaxgan.models.published_rrdb import rrdb_from_published, rrdb_to_published
 from jaxgan.models.vgg_discriminator import VGGDiscriminator
 from jaxgan.optimizers import adam, constant, later, stepped
 from jaxgan.sharding import compile_update, make_mesh, put_batch, replicated
@@ -620,5 +621,38 @@ def test_a_scale_against_weights(published, tmp_path, capsys):
     assert convert.main([*argv, "--config.data.scale=8"]) == 2
     assert "whose networks have 2" in capsys.readouterr().err
     assert convert.main([*argv, f"--discriminator={file}"]) == 2
-    assert "aren't read" in capsys.readouterr().err
+    assert "whose networks are generator" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_there_and_back(published, tmp_path):
+    """A published network comes out of its run as it went in."""
+    assert convert.main([f"--workdir={published}", f"--export={tmp_path}"]) == 0
+    theirs = state_dicts.read(published.parent / "net.safetensors")
+    back = state_dicts.read(tmp_path / "generator.safetensors")
+    assert set(back) == {name for name in theirs if not name.endswith("num_batches_tracked")}
+    for name, array in back.items():
+        assert np.array_equal(array, theirs[name].reshape(array.shape)), name
+
+
+def test_an_rrdb_there_and_back():
+    shape = (1, 8, 8, 3)
+    network = rrdb.RRDBNet(scale=4, width=3, blocks=2, growth=2)
+    variables = network.init(jax.random.key(0), jnp.zeros(shape))
+    arguments, back = rrdb_from_published(rrdb_to_published(variables))
+    assert arguments == {"scale": 4, "channels": 3, "width": 3, "blocks": 2, "growth": 2}
+    assert jax.tree.all(jax.tree.map(np.array_equal, back, variables))
+
+
+@pytest.mark.parametrize(
+    ("field", "word"), [("output=linear", "output=tanh"), ("norm=none", "norm=batch")]
+)
+def test_networks_without_a_published_form(field, word, tmp_path, capsys):
+    run = tmp_path / "run"
+    argv = [f"{SRGAN}:smoke,pretrain", "--config.train.steps=1", f"--workdir={run}"]
+    argv += [f"--config.model.generator.{f}" for f in ("output=tanh", "norm=batch", field)]
+    assert main.main(argv) == 0
+    capsys.readouterr()
+    assert convert.main([f"--workdir={run}", f"--export={tmp_path / 'out'}"]) == 2
+    assert word in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

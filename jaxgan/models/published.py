@@ -5,7 +5,7 @@ variables, and back. Everything is read off names and shapes. Both convolutions 
 convolutions are transposed by ``2, 3, 1, 0``: see `convolution.transposed_convolution`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -58,8 +58,8 @@ def resnet_generator_to_published(
 ) -> dict[str, np.ndarray]:
     """The variables of a `resnet.ResNetGenerator` under the published names."""
     blocks = variables["params"]["blocks"]["conv_0"]["kernel"].shape[0]
-    variables = {name: _unstacked(tree, blocks) for name, tree in variables.items()}
-    return _to_published(variables, _resnet_entries(blocks, padding, bool(dropout)))
+    variables = {name: unstacked(tree, blocks) for name, tree in variables.items()}
+    return to_entries(variables, _resnet_entries(blocks, padding, bool(dropout)))
 
 
 def patch_discriminator_from_published(arrays: Arrays) -> tuple[dict[str, Any], Variables]:
@@ -79,7 +79,7 @@ def patch_discriminator_from_published(arrays: Arrays) -> tuple[dict[str, Any], 
 def patch_discriminator_to_published(variables: Variables) -> dict[str, np.ndarray]:
     """The variables of a `patchgan.PatchDiscriminator` under the published names."""
     layers = sum(name.startswith("conv_") for name in variables["params"]) - 1
-    return _to_published(variables, _patch_entries(layers))
+    return to_entries(variables, _patch_entries(layers))
 
 
 def pixel_discriminator_from_published(arrays: Arrays) -> tuple[dict[str, Any], Variables]:
@@ -94,7 +94,7 @@ def pixel_discriminator_from_published(arrays: Arrays) -> tuple[dict[str, Any], 
 
 def pixel_discriminator_to_published(variables: Variables) -> dict[str, np.ndarray]:
     """The variables of a `patchgan.PixelDiscriminator` under the published names."""
-    return _to_published(variables, _pixel_entries())
+    return to_entries(variables, _pixel_entries())
 
 
 def unet_generator_from_published(arrays: Arrays) -> tuple[dict[str, Any], Variables]:
@@ -115,7 +115,7 @@ def unet_generator_from_published(arrays: Arrays) -> tuple[dict[str, Any], Varia
 def unet_generator_to_published(variables: Variables) -> dict[str, np.ndarray]:
     """The variables of a `unet.UNetGenerator` under the published names."""
     levels = sum(name.startswith("up_") and name.count("_") == 1 for name in variables["params"])
-    return _to_published(variables, _unet_entries(levels))
+    return to_entries(variables, _unet_entries(levels))
 
 
 def stacked(tree: dict) -> dict:
@@ -125,7 +125,8 @@ def stacked(tree: dict) -> dict:
     return {name: leaf for name, leaf in tree.items() if name not in names} | {"blocks": blocks}
 
 
-def _unstacked(tree: Mapping, blocks: int) -> dict:
+def unstacked(tree: Mapping, blocks: int) -> dict:
+    """The inverse of `stacked`."""
     rest = {name: leaf for name, leaf in tree.items() if name != "blocks"}
     each = {
         f"block_{i}": jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], dict(tree["blocks"]))
@@ -263,7 +264,8 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:6]) + " ..." * (len(names) > 6)
 
 
-def _to_published(variables: Variables, entries: Iterator[Entry]) -> dict[str, np.ndarray]:
+def to_entries(variables: Variables, entries: Iterable[Entry]) -> dict[str, np.ndarray]:
+    """The inverse of `from_entries`."""
     arrays = {}
     for published, path, is_norm in entries:
         leaves = _get(variables["params"], path)

@@ -3,7 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-from jaxgan.models.published import Arrays, Entry, Variables, from_entries, stacked
+import numpy as np
+
+from jaxgan.models.published import (
+    Arrays,
+    Entry,
+    Variables,
+    from_entries,
+    stacked,
+    to_entries,
+    unstacked,
+)
 from jaxgan.models.rrdb import DENSE, LAYERS
 
 
@@ -25,6 +35,14 @@ def rrdb_from_published(arrays: Arrays) -> tuple[dict[str, Any], Variables]:
         "growth": params["blocks"]["rdb1_conv1"]["kernel"].shape[4],
     }
     return arguments, {"params": params}
+
+
+def rrdb_to_published(variables: Variables) -> dict[str, np.ndarray]:
+    """The variables of an `rrdb.RRDBNet` under the published names."""
+    params = variables["params"]
+    blocks = params["blocks"]["rdb1_conv1"]["kernel"].shape[0]
+    ups = sum(name.startswith("conv_up") for name in params)
+    return to_entries({"params": unstacked(params, blocks)}, _entries(blocks, ups))
 
 
 def _entries(blocks: int, ups: int) -> Iterator[Entry]:
