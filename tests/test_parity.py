@@ -8,6 +8,7 @@ division by tiny gradients makes any two implementations part.
 
 import json
 import os
+import re
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from jaxgan.games.synthesis import Classes, Latent, synthesis
 from jaxgan.games.unpaired import cyclegan
 from jaxgan.losses.adversarial import bce, hinge, lsgan, wasserstein, weighted
 from jaxgan.losses.penalties import gp
+from jaxgan.metrics import frechet, inception, kernel, neighbours
+from jaxgan.metrics.inception_score import inception_score
 from jaxgan.models import dcgan, published, published_dcgan, vgg
 from jaxgan.models.patchgan import PatchDiscriminator, PixelDiscriminator
 from jaxgan.models.published_rrdb import rrdb_from_published
@@ -52,6 +55,8 @@ def kind_of(names: list[str]) -> str:
     marks = {
         "rrdb_input": "esrgan",
         "features_before_relu/conv5_4": "vgg19",
+        "features_real": "metrics",
+        "features_32/2048": "inception",
         "u/0": "sngan",
         "weight_G": "acgan",
         "label": "cgan",
@@ -440,7 +445,59 @@ def check_vgg19(arrays):
             assert relative(np.mean(found[layer], (1, 2)), theirs) < 1e-9, name
 
 
+def check_metrics(arrays):
+    real, fake = arrays["features_real"], arrays["features_fake"]
+    found = neighbours.neighbourhoods(real, fake, 3)
+    ours = {
+        "fid": frechet.frechet_distance(frechet.fit([real]), frechet.fit([fake])),
+        "kid_unbiased_all_samples": kernel.squared_mmd(real, fake),
+        "precision": found.precision,
+        "recall": found.recall,
+    }
+    for name in arrays:
+        if match := re.fullmatch(r"inception_score_(\d+)_splits_(mean|std)", name):
+            score = inception_score(arrays["logits_fake"], int(match[1]))
+            ours[name] = score[match[2] == "std"]
+    for name, value in ours.items():
+        assert abs(value - arrays[name]) <= 1e-6 * abs(arrays[name]), name
+
+
+def check_inception(arrays):
+    shapes = json.loads(str(arrays["shapes"]))
+    published = {n: _drawn(i, n, shapes[n]) for i, n in enumerate(sorted(shapes))}
+    variables = inception.from_published(published)
+    sizes = sorted(name.removeprefix("images_") for name in arrays if name.startswith("images_"))
+    images = np.concatenate([inception.resized(arrays[f"images_{n}"] * 1.0) for n in sizes])
+    module = inception.InceptionV3(tuple(inception.FEATURES))
+    for dtype, most in ((np.float64, 1e-5), (np.float32, 1e-3)):
+        cast = jax.tree.map(lambda x, t=dtype: x.astype(t), variables)
+        found = jit(module.apply)(cast, images.astype(dtype))
+        start = 0
+        for size in sizes:
+            end = start + len(arrays[f"images_{size}"])
+            for name in inception.FEATURES:
+                theirs = arrays[f"features_{size}/{name}"]
+                assert relative(found[name][start:end], theirs) < most, (dtype, size, name)
+            start = end
+
+
+def _drawn(i, name, shape):
+    """Array i of a network's sorted names, by the rule that the vectors were made with."""
+    r = np.random.RandomState(i)
+    if name.endswith("running_var"):
+        array = 1 + 0.1 * r.rand(*shape)
+    elif name.endswith("running_mean") or (name.endswith("bias") and len(shape) == 1):
+        array = 0.1 * r.randn(*shape)
+    elif len(shape) > 1:
+        array = r.randn(*shape) * np.sqrt(2 / np.prod(shape[1:]))
+    else:
+        array = 1 + 0.1 * r.randn(*shape)
+    return array.astype(np.float32)
+
+
 CHECKS = {
+    "metrics": check_metrics,
+    "inception": check_inception,
     "esrgan": check_esrgan,
     "vgg19": check_vgg19,
     "cyclegan": check_cyclegan,

@@ -1,0 +1,231 @@
+"""Scores of sets of features, against closed forms and brute force."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import linalg
+
+from jaxgan.errors import UserError
+from jaxgan.metrics import frechet, inception, kernel, neighbours, random_features
+from jaxgan.metrics.inception_score import inception_score
+
+
+def features(n=40, d=6, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + rng.normal(size=d)
+
+
+# Frechet distance.
+
+
+def test_of_commuting_covariances():
+    """For diagonal ones it is the sum of (m1 - m2)^2 + (s1 - s2)^2."""
+    first = frechet.Gaussian(np.array([0.0, 1, 2]), np.diag([1.0, 4, 9]), 0)
+    second = frechet.Gaussian(np.array([1.0, 1, 0]), np.diag([4.0, 4, 0]), 0)
+    assert np.isclose(frechet.frechet_distance(first, second), 1 + 4 + 1 + 0 + 9, rtol=1e-12)
+
+
+def test_against_the_general_root():
+    first, second = (frechet.fit([features(seed=seed)]) for seed in (0, 1))
+    root = linalg.sqrtm(first.covariance @ second.covariance).real
+    traces = np.trace(first.covariance + second.covariance - 2 * root)
+    wanted = np.sum((first.mean - second.mean) ** 2) + traces
+    assert np.isclose(frechet.frechet_distance(first, second), wanted, rtol=1e-9)
+    assert np.isclose(frechet.frechet_distance(second, first), wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 10, 200])
+def test_of_a_set_with_itself_and_with_far_fewer_features_than_dimensions(n):
+    x = features(n, 64)
+    one = frechet.fit([x])
+    assert 0 <= frechet.frechet_distance(one, one) < 1e-6 * np.trace(one.covariance)
+    moved = frechet.fit([x + 3])
+    assert np.isclose(frechet.frechet_distance(one, moved), 9 * 64, rtol=1e-6)
+
+
+def test_of_what_does_not_vary():
+    one, other = (frechet.fit([np.full((5, 3), value)]) for value in (1.0, 2.0))
+    assert frechet.frechet_distance(one, other) == 3
+
+
+@pytest.mark.parametrize("size", [1, 7, 39, 40])
+def test_moments_in_any_chunks(size):
+    x = features() + 1000
+    whole = frechet.fit([x])
+    parts = frechet.fit(x[i : i + size] for i in range(0, len(x), size))
+    assert np.allclose(parts.mean, x.mean(0), rtol=1e-12)
+    assert np.allclose(parts.covariance, np.cov(x.T), rtol=1e-9, atol=1e-9)
+    assert np.allclose(parts.covariance, whole.covariance, rtol=1e-9, atol=1e-9)
+    assert parts.count == 40
+
+
+@pytest.mark.parametrize("chunks", [[], [np.ones((1, 3))]])
+def test_too_few_for_a_covariance(chunks):
+    with pytest.raises(ValueError, match="at least 2"):
+        frechet.fit(chunks)
+
+
+def test_features_of_another_width():
+    first, second = frechet.fit([features(d=3)]), frechet.fit([features(d=4)])
+    with pytest.raises(ValueError, match="of 3 and of 4"):
+        frechet.frechet_distance(first, second)
+    with pytest.raises(ValueError, match="of 3 and of 4"):
+        kernel.squared_mmd(features(d=3), features(d=4))
+    with pytest.raises(ValueError, match="of 3 and of 4"):
+        neighbours.neighbourhoods(features(d=3), features(d=4), 3)
+
+
+# Kernel distance.
+
+
+def test_the_mean_kernel_by_hand():
+    real, fake = features(9), features(7, seed=1)
+
+    def k(a, b):
+        return (a @ b / 6 + 1) ** 3
+
+    def within(x):
+        return np.mean([k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j])
+
+    wanted = within(real) + within(fake) - 2 * np.mean([k(a, b) for a in real for b in fake])
+    for rows in (2, 3, 100):
+        assert np.isclose(kernel.squared_mmd(real, fake, rows), wanted, rtol=1e-9)
+
+
+def test_subsets_are_of_the_seed():
+    real, fake = features(30), features(25, seed=1)
+    one, same, other = (kernel.kernel_distance(real, fake, 5, 10, seed) for seed in (0, 0, 1))
+    assert one == same != other
+    assert one[1] > 0
+    everything = kernel.kernel_distance(real, fake, 3, 25)
+    assert kernel.kernel_distance(real[:25], fake, 3, 25)[1] < 1e-9 * abs(everything[0])
+    assert kernel.kernel_distance(real, fake, 0) == (kernel.squared_mmd(real, fake), 0.0)
+    with pytest.raises(ValueError, match="subsets of 26"):
+        kernel.kernel_distance(real, fake, 3, 26)
+
+
+# Neighbours.
+
+
+def distances(x, y):
+    return np.linalg.norm(x[:, None] - y[None], axis=-1)
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_neighbourhoods_by_brute_force(k, rows, monkeypatch):
+    monkeypatch.setattr(neighbours, "ROWS", rows)
+    real, fake = features(40), features(30, seed=0) * 0.9 + 0.3
+    radius_real = np.sort(distances(real, real), 1)[:, k]
+    radius_fake = np.sort(distances(fake, fake), 1)[:, k]
+    apart = distances(real, fake)
+    found = neighbours.neighbourhoods(real, fake, k)
+    assert found.precision == np.mean((apart <= radius_real[:, None]).any(0))
+    assert found.recall == np.mean((apart <= radius_fake).any(1))
+    assert np.isclose(found.density, np.mean((apart <= radius_real[:, None]).sum(0)) / k)
+    assert found.coverage == np.mean(apart.min(1) <= radius_real)
+    assert 0 < found.precision < 1 or k == 10
+
+
+def test_more_neighbours_cover_more():
+    real, fake = features(40), features(30, seed=2)
+    found = [neighbours.neighbourhoods(real, fake, k) for k in range(1, 12)]
+    for k, (less, more) in enumerate(itertools.pairwise(found), 1):
+        assert more.coverage >= less.coverage
+        assert more.density * (k + 1) >= less.density * k  # fakes within ever wider radii
+
+
+def test_copies_are_their_own_neighbours():
+    """Equal images have radius 0, and are within it all the same."""
+    x = np.repeat(features(4), 5, 0)
+    assert neighbours.neighbourhoods(x, x, 3) == (1.0, 1.0, 5 / 3, 1.0)
+
+
+def test_what_is_a_copy():
+    real = features(40)
+    index, distance = neighbours.nearest(real[[5, 17]] + 1e-6, real)
+    assert list(index) == [5, 17]
+    assert np.allclose(distance, 1e-6 * np.sqrt(6), rtol=1e-3)
+
+
+@pytest.mark.parametrize("k", [0, 30, 40])
+def test_a_neighbour_that_there_is_not(k):
+    with pytest.raises(ValueError, match=f"number {k}"):
+        neighbours.neighbourhoods(features(40), features(30), k)
+
+
+# Inception Score.
+
+
+def test_a_sure_and_varied_classifier_reaches_the_number_of_classes():
+    logits = np.tile(1000 * np.eye(10), (7, 1))
+    assert inception_score(logits, 7) == pytest.approx((10, 0))
+    assert inception_score(np.zeros((10, 10)), 2) == pytest.approx((1, 0))
+    assert inception_score(logits[:1], 1) == pytest.approx((1, 0))
+
+
+@pytest.mark.parametrize("splits", [0, 11])
+def test_splits_that_there_are_not(splits):
+    with pytest.raises(ValueError, match=f"into {splits} parts"):
+        inception_score(np.zeros((10, 10)), splits)
+
+
+# Networks.
+
+
+def test_resizing_as_tensorflow_1_did():
+    """Pixel i comes from i * size / 299, without half a pixel's shift."""
+    ramp = np.broadcast_to(np.arange(598.0)[None, :, None, None], (1, 598, 5, 3))
+    made = inception.resized(ramp)
+    assert made.shape == (1, 299, 299, 3)
+    assert np.allclose(made[0, :, 0, 0], 2 * np.arange(299))
+    grown = inception.resized(np.broadcast_to(np.arange(13.0)[None, :, None, None], (1, 13, 13, 3)))
+    assert np.allclose(grown[0, :, 7, 0], np.minimum(np.arange(299) * 13 / 299, 12), atol=1e-5)
+    same = np.random.default_rng(0).integers(0, 256, (1, 299, 299, 3))
+    assert np.array_equal(inception.resized(same), same)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda a: a.pop("Mixed_5b.branch1x1.conv.weight"), "Mixed_5b.branch1x1.conv.weight"),
+        (lambda a: a.update({"fc.weight": np.zeros((1000, 2048))}), "1000, 2048"),
+    ],
+)
+def test_weights_of_another_network(change, word, inception_arrays):
+    arrays = dict(inception_arrays)
+    change(arrays)
+    with pytest.raises(UserError, match=word):
+        inception.from_published(arrays)
+
+
+@pytest.fixture
+def inception_arrays():
+    shapes = {"fc.weight": (1008, 2048), "fc.bias": (1008,)}
+    zeros = np.zeros(())
+    for name, leaves in inception.template().items():
+        if name.startswith("fc."):
+            continue
+        height, width, before, count = leaves["kernel"].shape
+        shapes[f"{name}.conv.weight"] = (count, before, height, width)
+        shapes |= {
+            f"{name}.bn.{leaf}": (count,)
+            for leaf in ("weight", "bias", "running_mean", "running_var")
+        }
+    return {name: np.broadcast_to(zeros, shape) for name, shape in shapes.items()}
+
+
+def test_random_features():
+    kernels = random_features.weights()
+    images = np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)).astype(np.float32)
+    made = np.asarray(random_features.features(kernels, images))
+    assert made.shape == (4, random_features.WIDTH)
+    again = np.asarray(random_features.features(random_features.weights(), images[:2]))
+    assert np.allclose(again, made[:2], rtol=1e-5, atol=1e-6)
+    grey = np.asarray(random_features.features(kernels, images[..., :1]))
+    colour = np.asarray(random_features.features(kernels, images[..., [0, 0, 0]]))
+    assert np.array_equal(grey, colour)
+    larger = images.repeat(2, 1).repeat(2, 2)
+    assert np.asarray(random_features.features(kernels, larger)).shape == made.shape
+    assert np.std(made, 0).min() > 0
