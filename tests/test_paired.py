@@ -412,6 +412,7 @@ def refused(tmp_path, capsys, words, *fields):
 # The command.
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_bit_for_bit(tmp_path):
     """Stopped after two of four steps and gone on: one run's bits, scores and picture."""
     base = [

@@ -73,7 +73,7 @@ def test_features_of_another_width():
     with pytest.raises(ValueError, match="of 3 and of 4"):
         kernel.squared_mmd(features(d=3), features(d=4))
     with pytest.raises(ValueError, match="of 3 and of 4"):
-        neighbours.neighbourhoods(features(d=3), features(d=4), 3)
+        neighbours.neighbourhoods(features(d=3), features(d=4), [3])
 
 
 # Kernel distance.
@@ -120,7 +120,7 @@ def test_neighbourhoods_by_brute_force(k, rows, monkeypatch):
     radius_real = np.sort(distances(real, real), 1)[:, k]
     radius_fake = np.sort(distances(fake, fake), 1)[:, k]
     apart = distances(real, fake)
-    found = neighbours.neighbourhoods(real, fake, k)
+    found = neighbours.neighbourhoods(real, fake, [k, 2])[k]
     assert found.precision == np.mean((apart <= radius_real[:, None]).any(0))
     assert found.recall == np.mean((apart <= radius_fake).any(1))
     assert np.isclose(found.density, np.mean((apart <= radius_real[:, None]).sum(0)) / k)
@@ -130,7 +130,7 @@ def test_neighbourhoods_by_brute_force(k, rows, monkeypatch):
 
 def test_more_neighbours_cover_more():
     real, fake = features(40), features(30, seed=2)
-    found = [neighbours.neighbourhoods(real, fake, k) for k in range(1, 12)]
+    found = list(neighbours.neighbourhoods(real, fake, range(1, 12)).values())
     for k, (less, more) in enumerate(itertools.pairwise(found), 1):
         assert more.coverage >= less.coverage
         assert more.density * (k + 1) >= less.density * k  # fakes within ever wider radii
@@ -139,7 +139,7 @@ def test_more_neighbours_cover_more():
 def test_copies_are_their_own_neighbours():
     """Equal images have radius 0, and are within it all the same."""
     x = np.repeat(features(4), 5, 0)
-    assert neighbours.neighbourhoods(x, x, 3) == (1.0, 1.0, 5 / 3, 1.0)
+    assert neighbours.neighbourhoods(x, x, [3])[3] == (1.0, 1.0, 5 / 3, 1.0)
 
 
 def test_what_is_a_copy():
@@ -152,7 +152,7 @@ def test_what_is_a_copy():
 @pytest.mark.parametrize("k", [0, 30, 40])
 def test_a_neighbour_that_there_is_not(k):
     with pytest.raises(ValueError, match=f"number {k}"):
-        neighbours.neighbourhoods(features(40), features(30), k)
+        neighbours.neighbourhoods(features(40), features(30), [k])
 
 
 # Inception Score.

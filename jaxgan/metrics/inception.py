@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
 from jaxgan.errors import UserError
 from jaxgan.models.convolution import Path, convolution
@@ -168,7 +169,7 @@ def max_pool(x: jax.Array, strides: int = 2, padding: str = "VALID") -> jax.Arra
 
 def mean_pool(x: jax.Array) -> jax.Array:
     """Over the pixels that there are of 3 x 3, around each."""
-    return nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)
+    return nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False).astype(x.dtype)
 
 
 def resized(images: np.ndarray) -> np.ndarray:
@@ -189,6 +190,25 @@ def resized(images: np.ndarray) -> np.ndarray:
         lower = np.take(images, low, axis)
         images = lower + (np.take(images, np.minimum(low + 1, size - 1), axis) - lower) * share
     return images
+
+
+def clean(images: np.ndarray) -> np.ndarray:
+    """The same by Pillow's bicubic filter, antialiased, of floats: as clean-fid resizes.
+
+    (Parmar, Zhang, Zhu 2022, arXiv:2104.11222.)
+    """
+    images = np.asarray(images, np.float32)
+    if images.shape[1:3] == (SIZE, SIZE):
+        return images
+    made = np.empty((len(images), SIZE, SIZE, images.shape[3]), np.float32)
+    for image, out in zip(images, made, strict=True):
+        for channel in range(images.shape[3]):
+            plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+            out[..., channel] = plane.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    return np.clip(made, 0, 255)
+
+
+RESIZE = {"tf1": resized, "clean": clean}
 
 
 def template() -> dict[str, dict]:

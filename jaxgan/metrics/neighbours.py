@@ -4,7 +4,7 @@ Precision and recall: Kynkaanniemi et al. 2019, arXiv:1904.06991. Density and co
 2020, arXiv:2002.09797. Distances are Euclidean, in float64, a block of rows at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,38 +30,64 @@ class Neighbourhoods(NamedTuple):
     coverage: float
 
 
-def neighbourhoods(real: np.ndarray, fake: np.ndarray, k: int) -> Neighbourhoods:
-    """All four scores of [N, D] and [M, D].
+def neighbourhoods(
+    real: np.ndarray, fake: np.ndarray, ks: Sequence[int]
+) -> dict[int, Neighbourhoods]:
+    """All four scores of [N, D] and [M, D], for each k.
 
     Raises:
       ValueError: where a set has no k-th neighbour, or their widths differ.
     """
     if real.shape[1] != fake.shape[1]:
         raise ValueError(f"features of {real.shape[1]} and of {fake.shape[1]} numbers")
-    if k < 1 or k >= min(len(real), len(fake)):
-        raise ValueError(f"of {len(real)} and {len(fake)} features none has a neighbour number {k}")
-    around_real, around_fake = (squared_radii(x, k) for x in (real, fake))
-    within, nearest_fake = np.zeros(len(fake)), np.full(len(real), np.inf)
-    recalled = np.zeros(len(real), bool)
+    for k in ks:
+        if k < 1 or k >= min(len(real), len(fake)):
+            raise ValueError(
+                f"of {len(real)} and {len(fake)} features none has a neighbour number {k}"
+            )
+    around_real, around_fake = (squared_radii(x, ks) for x in (real, fake))
+    within = {k: np.zeros(len(fake)) for k in ks}
+    recalled = {k: np.zeros(len(real), bool) for k in ks}
+    nearest_fake = np.empty(len(real))
     for rows, block in squared_distances(real, fake):
-        within += (block <= around_real[rows, None]).sum(0)
-        recalled[rows] = (block <= around_fake).any(1)
         nearest_fake[rows] = block.min(1)
-    return Neighbourhoods(
-        float((within > 0).mean()),
-        float(recalled.mean()),
-        float(within.mean() / k),
-        float((nearest_fake <= around_real).mean()),
-    )
+        for k in ks:
+            within[k] += (block <= around_real[k][rows, None]).sum(0)
+            recalled[k][rows] = (block <= around_fake[k]).any(1)
+    return {
+        k: Neighbourhoods(
+            float((within[k] > 0).mean()),
+            float(recalled[k].mean()),
+            float(within[k].mean() / k),
+            float((nearest_fake <= around_real[k]).mean()),
+        )
+        for k in ks
+    }
 
 
-def squared_radii(x: np.ndarray, k: int) -> np.ndarray:
-    """The squared distance of each to its k-th neighbour, [N]."""
-    radii = np.empty(len(x))
-    for rows, block in squared_distances(x, x):
-        block[np.arange(len(block)), np.arange(len(x))[rows]] = -1  # itself, before all others
-        radii[rows] = np.partition(block, k, axis=1)[:, k]
-    return radii
+def squared_radii(x: np.ndarray, ks: Sequence[int]) -> dict[int, np.ndarray]:
+    """The squared distance of each of [N, D] to its k-th neighbour, for each k."""
+    most = max(ks)
+    x = np.asarray(x, np.float64)
+    x = x - x.mean(0)
+    squares = (x * x).sum(1)
+    least = np.full((len(x), most), np.inf)  # squared distances to the nearest so far
+
+    def keep(rows: slice, block: np.ndarray) -> None:
+        block = np.concatenate([least[rows], block], 1)
+        least[rows] = np.partition(block, most - 1, axis=1)[:, :most]
+
+    parts = [slice(i, min(i + ROWS, len(x))) for i in range(0, len(x), ROWS)]
+    for i, rows in enumerate(parts):
+        for columns in parts[i:]:  # each pair once: a distance is that of both
+            block = _squared(x[rows], squares[rows], x[columns], squares[columns])
+            if rows == columns:
+                np.fill_diagonal(block, np.inf)  # none is its own neighbour
+            else:
+                keep(columns, block.T)
+            keep(rows, block)
+    least.sort(1)
+    return {k: least[:, k - 1] for k in ks}
 
 
 def nearest(x: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,14 +102,20 @@ def nearest(x: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """A slice of `x` and its squared distances to all of `y`, [rows, M], one after another."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    # About a common centre, since the difference of large squares would lose digits.
     centre = y.mean(0)
     x, y = x - centre, y - centre
     squares = (y * y).sum(1)
     for i in range(0, len(x), ROWS):
         part = x[i : i + ROWS]
-        block = part @ y.T
-        block *= -2
-        block += (part * part).sum(1)[:, None]
-        block += squares
-        yield slice(i, i + len(part)), np.maximum(block, 0, out=block)
+        yield slice(i, i + len(part)), _squared(part, (part * part).sum(1), y, squares)
+
+
+def _squared(x, x_squares, y, y_squares) -> np.ndarray:
+    """Squared distances [N, M]; of features about a common centre, since large squares' difference
+    would lose digits.
+    """
+    block = x @ y.T
+    block *= -2
+    block += x_squares[:, None]
+    block += y_squares
+    return np.maximum(block, 0, out=block)

@@ -12,6 +12,7 @@ from jax import lax
 
 from jaxgan.models.layers import leaky_relu
 
+VERSION = 1  # of what it makes: another one isn't comparable
 SIZE = 32  # pixels along a side that it sees
 WIDTHS = (32, 64, 128, 256)  # features of its layers, each at half the resolution
 WIDTH = 2 * sum(WIDTHS)  # numbers that it makes of an image

@@ -1,0 +1,177 @@
+"""Sets of images to what scores take of them: through a network, in chunks, on all devices."""
+
+import collections
+import hashlib
+import io
+import itertools
+import json
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan import machine
+from jaxgan.data.image_sets import ImageSet, Reading
+from jaxgan.data.sources import listed
+from jaxgan.errors import UserError
+from jaxgan.files import write_atomically
+from jaxgan.metrics import frechet
+from jaxgan.metrics.networks import Network
+from jaxgan.metrics.scores import Gathered
+
+ROWS = 1024  # of features that are joined to the moments at a time
+
+
+def features(
+    which: str, net: Network, images: ImageSet, num: int, takes: Collection[str], cache: bool
+) -> tuple[Gathered, tuple[int, ...]]:
+    """What there is of a set of images, and the shape of one of them.
+
+    Args:
+      which: "real" or "fake", for the bar of progress.
+      net: what makes features.
+      images: of one size.
+      num: the first so many; 0: all.
+      takes: the parts of `Gathered` that are wanted besides the Gaussian.
+      cache: whether what is made is kept in the user's cache folder, and found there.
+
+    Raises:
+      UserError: images of different sizes, fewer than two, or a network without logits.
+    """
+    made_of = {
+        "digest": images.digest,
+        "num": num,
+        "size": images.size,
+        "jax": jax.__version__,
+        "platform": jax.default_backend(),
+        **net.record,
+    }
+    file = _cache_file(made_of)
+    if cache and (kept := _cached(file, takes)):
+        return kept
+    reading = Reading(images, num)
+    gathered, shape = _gather(which, net, reading, takes)
+    if reading.broken:
+        print(
+            f"{len(reading.broken)} of {reading.files} files in {images.name} unreadable, skipped: "
+            f"{listed(reading.broken)}",
+            file=sys.stderr,
+        )
+    elif cache:
+        parts = {name: getattr(gathered, name) for name in takes}
+        write(
+            file,
+            {
+                "mean": gathered.gaussian.mean,
+                "covariance": gathered.gaussian.covariance,
+                "count": np.array(gathered.gaussian.count),
+                "shape": np.array(shape),
+                "made_of": np.array(json.dumps(made_of)),
+                **{name: part for name, part in parts.items() if part is not None},
+            },
+        )
+    return gathered, shape
+
+
+def _gather(
+    which: str, net: Network, reading: Reading, takes: Collection[str]
+) -> tuple[Gathered, tuple[int, ...]]:
+    """All images through the network, in chunks that are always as large."""
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in takes}
+    waiting: list[np.ndarray] = []
+    moments, shape = None, ()
+    for found, of_one in _chunks(which, net, reading):
+        shape = of_one
+        made = np.asarray(found["features"])
+        if not np.all(np.isfinite(made)):
+            raise UserError(f"the network makes NaN or infinite features of {reading.images.name}")
+        missing = [name for name in takes if name not in found]
+        if missing:
+            raise UserError(
+                f"{net.record['features']} makes no {missing[0]}, which `is` (Inception Score) "
+                "needs; it takes a classifier, such as --features=inception --weights=FILE"
+            )
+        for name in takes:
+            kept[name].append(np.asarray(found[name]))
+        waiting.append(made)
+        if sum(map(len, waiting)) >= ROWS:
+            moments, waiting = _joined(moments, waiting), []
+    moments = _joined(moments, waiting)
+    if moments.count < 2:
+        raise UserError(f"{reading.images.name} has {moments.count} image; it takes at least 2")
+    parts = {name: np.concatenate(rows) for name, rows in kept.items()}
+    return Gathered(frechet.gaussian(moments), **parts), shape
+
+
+def _joined(moments: frechet.Moments | None, rows: list[np.ndarray]) -> frechet.Moments | None:
+    if not rows:
+        return moments
+    return frechet.joined(moments or frechet.no_moments(rows[0].shape[1]), np.concatenate(rows))
+
+
+def _chunks(
+    which: str, net: Network, reading: Reading
+) -> Iterator[tuple[dict[str, np.ndarray], tuple[int, ...]]]:
+    """The network's answers, each of some images, and the shape of an image."""
+    places = jax.local_devices() if net.compiled else [None]
+    run = jax.jit(net.features) if net.compiled else net.features
+    held = [jax.device_put(net.constants, place) for place in places] if net.compiled else [None]
+    ahead: collections.deque = collections.deque()
+
+    def done():
+        found, count = ahead.popleft()
+        return {name: np.asarray(value)[:count] for name, value in found.items()}, shape
+
+    bar = tqdm(reading, total=reading.files, unit="image", desc=which, disable=_quiet())
+    shape: tuple[int, ...] = ()
+    for turn, part in enumerate(_parts(bar, net.chunk)):
+        shape, count = part[0].shape, len(part)
+        if net.compiled:
+            part = part + part[-1:] * (net.chunk - count)
+        prepared = net.prepare(np.stack(part))
+        here = turn % len(places)
+        if net.compiled:
+            prepared = jax.device_put(prepared, places[here])
+        ahead.append((run(held[here], prepared), count))
+        if len(ahead) > len(places):
+            yield done()
+    while ahead:
+        yield done()
+
+
+def _parts(images: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    images = iter(images)
+    while part := list(itertools.islice(images, size)):
+        yield part
+
+
+def _quiet() -> bool:
+    return not sys.stderr.isatty()
+
+
+def _cache_file(made_of: dict[str, Any]) -> Path:
+    key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:24]
+    return machine.cache_folder().parent / "features" / f"{key}.npz"
+
+
+def _cached(file: Path, takes: Collection[str]) -> tuple[Gathered, tuple[int, ...]] | None:
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            if not set(takes) <= set(kept.files):
+                return None
+            gaussian = frechet.Gaussian(kept["mean"], kept["covariance"], int(kept["count"]))
+            shape = tuple(int(n) for n in kept["shape"])
+            return Gathered(gaussian, **{name: kept[name] for name in takes}), shape
+    except Exception:  # none, or a torn one, which is made again
+        return None
+
+
+def write(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, out.getvalue())

@@ -1,0 +1,209 @@
+"""`jaxgan.evaluate` as a user types it."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import evaluate
+from jaxgan.metrics import random_features
+from jaxgan.metrics.frechet import fit, frechet_distance
+
+
+def noise(count, size=8, seed=0, channels=3):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, size, size, channels), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """The same 12 real images as a folder and as an array file, and 11 fake ones."""
+    real, fake = noise(12), noise(11, seed=1) // 2
+    np.savez(tmp_path / "real.npz", images=real)
+    np.savez(tmp_path / "fake.npz", images=fake, labels=np.zeros(11))
+    folder = tmp_path / "real" / "sub"
+    folder.mkdir(parents=True)
+    for i, image in enumerate(real):
+        Image.fromarray(image).save(folder / f"{i:02d}.png")
+    return tmp_path
+
+
+def scored(capsys, *argv):
+    assert evaluate.main([str(word) for word in argv]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return {name: float(value) for name, value in (line.split() for line in lines)}
+
+
+def test_a_folder_and_an_array_are_the_same(sets, capsys):
+    more = [f"--fake={sets / 'fake.npz'}", "--metrics=fid,kid,prdc", "--subset-size=5"]
+    folder = scored(capsys, f"--real={sets / 'real'}", *more)
+    array = scored(capsys, f"--real={sets / 'real.npz'}", *more)
+    assert folder == array
+    assert list(folder) == [
+        f"{name}_random"
+        for name in ("fid", "kid", "kid_std", "precision", "recall", "density", "coverage")
+    ]
+
+
+def test_the_score_is_that_of_the_features(sets, capsys):
+    found = scored(capsys, f"--real={sets / 'real.npz'}", f"--fake={sets / 'fake.npz'}")
+    kernels = random_features.weights()
+    real, fake = (
+        fit([np.asarray(random_features.features(kernels, np.float32(x) / 127.5 - 1))])
+        for x in (noise(12), noise(11, seed=1) // 2)
+    )
+    assert found["fid_random"] == pytest.approx(frechet_distance(real, fake), rel=1e-4)
+
+
+def test_json_is_the_last_line(sets, capsys):
+    argv = [f"--real={sets / 'real'}", f"--fake={sets / 'real.npz'}", "--json"]
+    assert evaluate.main(argv) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["fid_random"]
+    assert json.loads(last)["fid_random"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_real_set_is_remembered_by_its_content(sets, capsys):
+    argv = [f"--real={sets / 'real'}", f"--fake={sets / 'fake.npz'}"]
+    first = scored(capsys, *argv)
+    (kept,) = (sets / "cache" / "jaxgan" / "features").iterdir()
+    with np.load(kept) as arrays:
+        changed = dict(arrays)
+    changed["mean"] = changed["mean"] + 1
+    np.savez(kept, **changed)
+    assert scored(capsys, *argv) != first, "it is read from there"
+    assert scored(capsys, *argv, "--nocache") == first
+    kept.write_bytes(b"torn")
+    assert scored(capsys, *argv) == first
+    Image.fromarray(noise(1, seed=9)[0]).save(sets / "real" / "sub" / "03.png")
+    assert scored(capsys, *argv) != first, "another picture is another set"
+
+
+def test_statistics_are_written_and_taken(sets, capsys):
+    real, fake = f"--real={sets / 'real'}", f"--fake={sets / 'fake.npz'}"
+    first = scored(capsys, real, fake, f"--save-stats={sets / 'stats.npz'}")
+    assert scored(capsys, f"--real={sets / 'stats.npz'}", fake) == pytest.approx(first)
+    with np.load(sets / "stats.npz") as kept:
+        assert kept["mu"].shape == (random_features.WIDTH,)
+
+
+def test_unreadable_pictures_are_counted(sets, capsys):
+    (sets / "real" / "bad.png").write_bytes(b"no picture")
+    argv = [f"--real={sets / 'real'}", f"--fake={sets / 'real.npz'}"]
+    assert evaluate.main(argv) == 0
+    said = capsys.readouterr()
+    assert float(said.out.removeprefix("fid_random ")) < 1e-9
+    assert "1 of 13 files" in said.err
+    assert "bad.png" in said.err
+    assert not (sets / "cache" / "jaxgan" / "features").exists()
+
+
+def test_mixed_sizes_are_refused_or_fitted_as_asked(sets, capsys):
+    Image.fromarray(noise(1, 16)[0]).save(sets / "real" / "large.png")
+    argv = [f"--real={sets / 'real'}", f"--fake={sets / 'fake.npz'}"]
+    assert evaluate.main(argv) == 2
+    assert "large.png is 16 x 16, sub/00.png is 8 x 8; --size=8 fits" in capsys.readouterr().err
+    assert "fid_random" in scored(capsys, *argv, "--size=8")
+
+
+def test_features_of_ones_own(sets, capsys, monkeypatch):
+    (sets / "mine.py").write_text(
+        "def seen(images):\n"
+        "    return {'features': images.mean((1, 2)), 'logits': images[:, 0, 0]}\n"
+        "def wrong(images):\n    return images\n"
+    )
+    monkeypatch.chdir(sets)
+    argv = ["--real=real.npz", "--fake=fake.npz"]
+    found = scored(capsys, *argv, "--features=mine:seen", "--metrics=fid,is", "--splits=2")
+    assert set(found) == {"fid_seen", "is_seen", "is_std_seen"}
+    assert evaluate.main([*argv, "--features=mine:wrong"]) == 2
+    assert "D] is expected" in capsys.readouterr().err
+    assert evaluate.main([*argv, "--features=mine:absent"]) == 2
+    assert "can't be imported" in capsys.readouterr().err
+
+
+def test_given_features(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(20, 3)), rng.normal(size=(15, 3))
+    np.savez(tmp_path / "f.npz", real=real, fake=fake, fake_logits=fake)
+    found = scored(capsys, f"--features={tmp_path / 'f.npz'}", "--metrics=fid,is", "--splits=1")
+    assert found["fid_given"] == pytest.approx(frechet_distance(fit([real]), fit([fake])), rel=1e-4)
+    assert found["is_given"] > 1
+
+
+BOTH = "--real=real.npz --fake=fake.npz "
+MISTAKES = {
+    "": "--real is missing",
+    "--real=real": "--fake is missing",
+    BOTH + "--metrics=fidd": "did you mean 'fid'",
+    BOTH + "--metrics=,": "--metrics names none",
+    BOTH + "--features=resnet": "it takes inception",
+    BOTH + "--features=inception": "needs --weights=FILE",
+    BOTH + "--features=inception --weights=real.npz": "real.npz",
+    BOTH + "--weights=real.npz": "leave it out",
+    BOTH + "--metrics=is": "makes no logits",
+    BOTH + "--metrics=kid": "--subset_size=11",
+    BOTH + "--metrics=prdc --neighbours=11": "a smaller --neighbours",
+    BOTH + "--metrics=prdc --wide_neighbours=12": "a smaller --wide_neighbours",
+    BOTH + "--subsets=-1": "a number from 0",
+    BOTH + "--subset_size=1": "at least 2 of each",
+    BOTH + "--num=1": "at least 2",
+    BOTH + "--splits=0": "a number from 1",
+    "--real=absent --fake=fake.npz": "absent does not exist",
+    "--real=absent.npz --fake=fake.npz": "absent.npz does not exist",
+    "--real=empty --fake=fake.npz": "it is empty",
+    "--real=real.npz --fake=large.npz": "--size=8 fits all",
+    "--real=real.npz --fake=flat.npz": "images are [N, H, W, C]",
+    "--real=real.npz --fake=bright.npz": "values from 0 to 255",
+    "--real=real.npz --fake=whole.npz": "int64",
+    "--real=real.npz --fake=torn.npz": "can't be read as arrays",
+    "--real=stats.npz --fake=fake.npz": "makes 960",
+    "--real=stats.npz --fake=fake.npz --metrics=prdc": "statistics alone",
+    "--real=stats.npz --fake=fake.npz --save_stats=x.npz": "statistics already",
+    "--real=odd.npz --fake=fake.npz": "[D] and [D, D]",
+    "--features=widths.npz": "features of 3 numbers (real) and 4 (fake)",
+    "--features=widths.npz --real=real": "leave out --real",
+    "--features=one.npz": "at least 2",
+    "--features=nan.npz": "NaN",
+    "--features=real.npz": "no array `real`",
+}
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mistaken")
+    (folder / "empty").mkdir()
+    (folder / "torn.npz").write_bytes(b"PK\x03\x04 torn")
+    eye = np.eye(3)
+    for name, arrays in {
+        "real": {"images": noise(12)},
+        "fake": {"images": noise(11)},
+        "large": {"images": noise(11, 16)},
+        "flat": {"images": np.zeros((4, 9))},
+        "bright": {"images": noise(4).astype(np.float32)},
+        "whole": {"images": noise(4).astype(np.int64)},
+        "stats": {"mu": np.zeros(3), "sigma": eye},
+        "odd": {"mu": np.zeros(3), "sigma": np.eye(4)},
+        "widths": {"real": eye, "fake": np.eye(4)},
+        "one": {"real": eye, "fake": eye[:1]},
+        "nan": {"real": eye, "fake": eye * np.nan},
+    }.items():
+        np.savez(folder / f"{name}.npz", **arrays)
+    return folder
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_mistakes(words, mistaken, monkeypatch, capsys):
+    monkeypatch.chdir(mistaken)
+    assert evaluate.main(words.split()) == 2
+    said = capsys.readouterr()
+    assert MISTAKES[words] in said.err
+    assert said.err.startswith("error: ")
+    assert "Traceback" not in said.err
+    assert not said.out
