@@ -1,4 +1,11 @@
-"""Scores of two sets of images, or of two sets of features.
+"""Scores of a run's samples, of two sets of images, or of two sets of features.
+
+    python -m jaxgan.evaluate --workdir=RUN --metrics=fid,prdc
+
+compares what a run makes of noise with what it was trained on (or with `--real`), as many samples
+as there are real images, at most 50,000 (`--num`), of the noise of `--sample_seed`.
+`--step=latest`, `best`, a number, or `all` checkpoints that are there; `--weights=ema` or `raw`.
+Each result is a line of the run's scores.jsonl, with all that it depends on.
 
     python -m jaxgan.evaluate --real=FOLDER_OR_NPZ --fake=FOLDER_OR_NPZ --metrics=fid,kid,prdc
 
@@ -10,7 +17,8 @@ them to one. `--num=1000` takes the first so many of each.
 Metrics: fid, kid, is (Inception Score), prdc (precision, recall, density, coverage). Of features:
 
     --features=random                 a fixed untrained network; numbers end with `_random`
-    --features=inception --weights=FILE   FID's own, `--resize=tf1` (published) or `clean`
+    --features=inception --weights=FILE   FID's own, `--resize=tf1` (published) or `clean`;
+                                      with a run's: --weights=ema,FILE
     --features=module:function        your own: images [N, H, W, C] to an array [N, D]
     --features=FILE.npz               arrays `real` and `fake` [N, D], perhaps `fake_logits`
 
@@ -25,12 +33,22 @@ What the metrics mean, and what makes two of them incomparable: docs/metrics.md.
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
 
-from jaxgan import awake, commandline, gathering, machine
+from jaxgan import (
+    awake,
+    commandline,
+    gathering,
+    logs,
+    machine,
+    records,
+    run_images,
+    trained,
+    workdir,
+)
 from jaxgan.data import image_sets
 from jaxgan.errors import UserError
 from jaxgan.files import expanded
@@ -38,7 +56,11 @@ from jaxgan.metrics import frechet, networks, scores
 from jaxgan.metrics.scores import Gathered, Settings
 
 COMMAND = "python -m jaxgan.evaluate"
+MOST = 50_000  # samples of a run, unless more are asked for
 FLAGS = {
+    "workdir": "",
+    "step": "latest",
+    "sample_seed": 0,
     "real": "",
     "fake": "",
     "metrics": "fid",
@@ -67,17 +89,106 @@ def _main(argv: Sequence[str]) -> int:
     names = _chosen(flags["metrics"])
     settings = Settings(**{field: flags[field] for field in Settings._fields})
     _require_sense(flags, settings)
+    if flags["workdir"]:
+        return _score_run(flags, names, settings)
+    for name in ("step", "sample_seed"):
+        if flags[name] != FLAGS[name]:
+            raise UserError(f"--{name} is of a run; add --workdir=RUN, or leave it out")
     machine.prepare("float32", deterministic=False)
     with awake.cores("auto", jax.default_backend()):
         suffix, real, fake = _gathered(flags, names)
-        _require_enough(names, settings, real, fake)
-        found = scores.compute(names, real, fake, settings)
-    values = {f"{name}{suffix}": score["value"] for name, score in found.items()}
-    for name, value in values.items():
-        print(f"{name} {value:.6g}")
-    if flags["json"]:
-        print(json.dumps(values))
+        values = _values(names, suffix, real, fake, settings)
+    _tell(values, flags["json"])
     return 0
+
+
+def _score_run(flags: dict, names: Sequence[str], settings: Settings) -> int:
+    """Scores of one checkpoint or of all; each is a line of the run's scores.jsonl."""
+    for name in ("fake", "save_stats"):
+        if flags[name]:
+            raise UserError(f"--{name} is for two sets; leave it out, or --workdir")
+    if flags["features"].endswith(".npz"):
+        raise UserError(f"--features={flags['features']} brings features; leave out --workdir")
+    which, file = _split(flags["weights"])
+    folder, steps = flags["workdir"], [flags["step"]]
+    if flags["step"] == "all":
+        steps = [str(step) for step in trained.steps(folder)]
+    net = networks.network(flags["features"], file, flags["resize"])
+    takes = {part for name in names for part in scores.SCORES[name].takes}
+    found, reals = {}, None
+    for step in steps:
+        run = trained.open_run(folder, step, which)
+        run_images.require_noise(run, folder)
+        with awake.cores("auto", run.built.platform):
+            if reals is None:
+                real_set = (
+                    image_sets.open_set(flags["real"], flags["size"])
+                    if flags["real"]
+                    else run_images.real(run)
+                )
+                reals = gathering.features(
+                    "real", net, real_set, 0, takes & {"features"}, flags["cache"]
+                )
+            real, shape = reals
+            num = flags["num"] or min(real.gaussian.count, MOST)
+            making = run_images.Making(run, num, flags["sample_seed"], f"samples of {folder}")
+            fake, other = gathering.gather(f"step {run.step}", net, making, takes)
+            if shape[:2] != other[:2]:
+                raise UserError(
+                    f"real images are {shape[1]} x {shape[0]} and the run's {other[1]} x "
+                    f"{other[0]}; --size={other[0]} fits the real ones"
+                )
+            found = _values(names, net.suffix, _as_many(real, num), fake, settings)
+        how = {
+            "metrics": list(names),
+            "settings": settings._asdict(),
+            "network": dict(net.record),
+            "real": {
+                "name": real_set.name,
+                "digest": real_set.digest,
+                "size": real_set.size,
+                "count": real.gaussian.count,
+            },
+            "fake": {"count": num, "seed": flags["sample_seed"], "weights": run.kind},
+            **workdir.provenance(),
+        }
+        records.append(workdir.resolve(folder) / logs.SCORES, run.step, found | {"how": how})
+        _tell(found, flags["json"] and step == steps[-1], f"step {run.step} " * (len(steps) > 1))
+    return 0
+
+
+def _as_many(real: Gathered, num: int) -> Gathered:
+    """Features of as many real images as there are fakes; FID's Gaussian stays that of all.
+
+    Neighbours are nearer among more images, so that shares of sets of different size say little.
+    """
+    if real.features is None or len(real.features) <= num:
+        return real
+    chosen = np.random.default_rng(0).choice(len(real.features), num, replace=False)
+    return real._replace(features=real.features[np.sort(chosen)])
+
+
+def _split(weights: str) -> tuple[str, str]:
+    """`ema`, a file, or `ema,FILE`: which of a run's weights, and those of Inception."""
+    first, _, rest = weights.partition(",")
+    if first in ("auto", "ema", "raw"):
+        return first, rest
+    return "auto", weights
+
+
+def _values(
+    names: Sequence[str], suffix: str, real: Gathered, fake: Gathered, settings: Settings
+) -> dict[str, float]:
+    _require_enough(names, settings, real, fake)
+    found = scores.compute(names, real, fake, settings)
+    return {f"{name}{suffix}": score["value"] for name, score in found.items()}
+
+
+def _tell(values: Mapping[str, float], as_json: bool, before: str = "") -> None:
+    for name, value in values.items():
+        print(f"{before}{name} {value:.6g}")
+    if as_json:
+        print(json.dumps(values))
 
 
 def _underscored(word: str) -> str:

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -22,6 +22,16 @@ from jaxgan.files import write_atomically
 from jaxgan.metrics import frechet
 from jaxgan.metrics.networks import Network
 from jaxgan.metrics.scores import Gathered
+
+
+class Images(Protocol):
+    """Images of one size, one after another; `files` of them, if all can be read."""
+
+    name: str
+    files: int
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
+
 
 ROWS = 1024  # of features that are joined to the moments at a time
 
@@ -54,7 +64,7 @@ def features(
     if cache and (kept := _cached(file, takes)):
         return kept
     reading = Reading(images, num)
-    gathered, shape = _gather(which, net, reading, takes)
+    gathered, shape = gather(which, net, reading, takes)
     if reading.broken:
         print(
             f"{len(reading.broken)} of {reading.files} files in {images.name} unreadable, skipped: "
@@ -77,10 +87,10 @@ def features(
     return gathered, shape
 
 
-def _gather(
-    which: str, net: Network, reading: Reading, takes: Collection[str]
+def gather(
+    which: str, net: Network, reading: Images, takes: Collection[str]
 ) -> tuple[Gathered, tuple[int, ...]]:
-    """All images through the network, in chunks that are always as large."""
+    """All images through the network, in chunks that are always as large: as `features`."""
     kept: dict[str, list[np.ndarray]] = {name: [] for name in takes}
     waiting: list[np.ndarray] = []
     moments, shape = None, ()
@@ -88,7 +98,7 @@ def _gather(
         shape = of_one
         made = np.asarray(found["features"])
         if not np.all(np.isfinite(made)):
-            raise UserError(f"the network makes NaN or infinite features of {reading.images.name}")
+            raise UserError(f"the network makes NaN or infinite features of {reading.name}")
         missing = [name for name in takes if name not in found]
         if missing:
             raise UserError(
@@ -102,7 +112,7 @@ def _gather(
             moments, waiting = _joined(moments, waiting), []
     moments = _joined(moments, waiting)
     if moments.count < 2:
-        raise UserError(f"{reading.images.name} has {moments.count} image; it takes at least 2")
+        raise UserError(f"{reading.name} has {moments.count} image; it takes at least 2")
     parts = {name: np.concatenate(rows) for name, rows in kept.items()}
     return Gathered(frechet.gaussian(moments), **parts), shape
 
@@ -114,7 +124,7 @@ def _joined(moments: frechet.Moments | None, rows: list[np.ndarray]) -> frechet.
 
 
 def _chunks(
-    which: str, net: Network, reading: Reading
+    which: str, net: Network, reading: Images
 ) -> Iterator[tuple[dict[str, np.ndarray], tuple[int, ...]]]:
     """The network's answers, each of some images, and the shape of an image."""
     places = jax.local_devices() if net.compiled else [None]

@@ -21,12 +21,14 @@ class Run(NamedTuple):
       built: the experiment that it describes.
       weights: net -> variables.
       step: of the checkpoint that they are from.
+      kind: "ema" where those that have an average are it, else "raw".
     """
 
     config: ConfigDict
     built: Experiment
     weights: dict[str, Any]
     step: int
+    kind: str = "raw"
 
 
 def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
@@ -65,7 +67,22 @@ def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
         name: {"params": params, **stats.get(name, {})}
         for name, params in _tree(arrays, "params").items()
     }
-    return Run(config, built, nets | (averages if weights != "raw" else {}), number)
+    if weights == "raw" or not averages:
+        return Run(config, built, nets, number)
+    return Run(config, built, nets | averages, number, "ema")
+
+
+def steps(folder: str) -> list[int]:
+    """Those of a run's checkpoints.
+
+    Raises:
+      UserError: where there is no such run, or it has none.
+    """
+    workdir.recorded_config(folder)
+    there = sorted(Checkpoints(folder, read_only=True).steps())
+    if not there:
+        raise UserError(f"{folder} has no checkpoint yet")
+    return there
 
 
 def mixed(run: Run, other: Run, share: float) -> Run:

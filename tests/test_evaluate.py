@@ -1,12 +1,13 @@
 """`jaxgan.evaluate` as a user types it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import evaluate
+from jaxgan import evaluate, main, records
 from jaxgan.metrics import random_features
 from jaxgan.metrics.frechet import fit, frechet_distance
 
@@ -137,11 +138,91 @@ def test_given_features(tmp_path, capsys):
     assert found["is_given"] > 1
 
 
+# A run's samples.
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    config = Path(__file__).parents[1] / "configs/cgan.py"
+    assert main.main([f"--config={config}:smoke", f"--workdir={folder}"]) == 0
+    return folder
+
+
+def test_a_run(trained, capsys):
+    """Every result is a line of its own, with all that it depends on; the same one twice."""
+    before = len(records.read(trained / "scores.jsonl"))
+    argv = [f"--workdir={trained}", "--metrics=fid,prdc", "--num=20"]
+    first = scored(capsys, *argv)
+    assert scored(capsys, *argv) == first
+    other = scored(capsys, *argv, "--sample-seed=1")
+    assert other != first
+    lines = records.read(trained / "scores.jsonl")[before:]
+    assert [{name: float(f"{line[name]:.6g}") for name in first} for line in lines] == [
+        first,
+        first,
+        other,
+    ]
+    how = lines[-1]["how"]
+    assert how["fake"] == {"count": 20, "seed": 1, "weights": "ema"}
+    assert how["real"]["count"] > 20
+    assert {"network", "settings", "versions", "device", "git", "code"} <= set(how)
+
+
+def test_all_checkpoints(trained, capsys):
+    steps = sorted(int(path.name) for path in (trained / "checkpoints").iterdir())
+    assert evaluate.main([f"--workdir={trained}", "--num=20", "--step=all", "--json"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines] == [["step", str(n), "fid_random"] for n in steps]
+    assert "fid_random" in json.loads(last)
+
+
+def test_a_run_beside_a_folder(trained, tmp_path, capsys):
+    np.savez(tmp_path / "real.npz", images=noise(12, 16, channels=1))
+    argv = [f"--workdir={trained}", f"--real={tmp_path / 'real.npz'}"]
+    assert scored(capsys, *argv)["fid_random"] > 0
+    np.savez(tmp_path / "real.npz", images=noise(12, 8, channels=1))
+    assert evaluate.main(argv) == 2
+    assert "--size=16 fits the real ones" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--fake=x", "leave it out, or --workdir"),
+        ("--features=x.npz", "leave out --workdir"),
+        ("--step=7000", "no checkpoint 7000"),
+        ("--weights=absent.pth", "leave it out"),
+        ("--num=1", "at least 2"),
+        ("--metrics=is", "makes no logits"),
+    ],
+)
+def test_mistakes_with_a_run(words, told, trained, capsys):
+    assert evaluate.main([f"--workdir={trained}", *words.split()]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_runs_that_make_no_images_of_noise(tmp_path, capsys):
+    for name, told in (("pix2pix", "jaxgan.translate"), ("toy", "points in the plane")):
+        config = Path(__file__).parents[1] / f"configs/{name}.py"
+        argv = [
+            f"--config={config}:smoke",
+            "--config.train.steps=1",
+            f"--workdir={tmp_path / name}",
+        ]
+        argv += ["--config.seeds=1"] if name == "toy" else []
+        assert main.main(argv) == 0
+        capsys.readouterr()
+        assert evaluate.main([f"--workdir={tmp_path / name}"]) == 2
+        assert told in capsys.readouterr().err
+
+
 BOTH = "--real=real.npz --fake=fake.npz "
 MISTAKES = {
     "": "--real is missing",
     "--real=real": "--fake is missing",
     BOTH + "--metrics=fidd": "did you mean 'fid'",
+    BOTH + "--step=5": "add --workdir=RUN",
     BOTH + "--metrics=,": "--metrics names none",
     BOTH + "--features=resnet": "it takes inception",
     BOTH + "--features=inception": "needs --weights=FILE",

@@ -114,6 +114,8 @@ class Reading:
     """The images of a set, one after another, read ahead by all cores.
 
     Attributes:
+      name: that of the set.
+      files: how many there are to be read.
       count: images that were given so far.
       broken: what couldn't be read, and was left out.
     """
@@ -125,6 +127,7 @@ class Reading:
           num: files at most; 0: all.
         """
         self.images = images
+        self.name = images.name
         self.files = min(num or len(images.source), len(images.source))
         self.count = 0
         self.broken: list[UnreadableImage] = []
@@ -135,11 +138,12 @@ class Reading:
           UserError: images of different sizes, or none that can be read.
         """
         first: tuple[str, tuple[int, ...]] | None = None
+        names = getattr(self.images.source, "names", None)
         for index, image in enumerate(self._ahead()):
             if isinstance(image, UnreadableImage):
                 self.broken.append(image)
                 continue
-            name = getattr(self.images.source, "names", {index: f"image {index}"})[index]
+            name = names[index] if isinstance(names, list) else f"image {index}"
             first = first or (name, image.shape)
             if image.shape != first[1]:
                 (a, b), (c, d) = first[1][:2], image.shape[:2]
