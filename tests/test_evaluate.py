@@ -210,7 +210,7 @@ def test_runs_that_make_no_images_of_noise(tmp_path, capsys):
             "--config.train.steps=1",
             f"--workdir={tmp_path / name}",
         ]
-        argv += ["--config.seeds=1"] if name == "toy" else []
+        argv += ["--config.train.seeds=1"] if name == "toy" else []
         assert main.main(argv) == 0
         capsys.readouterr()
         assert evaluate.main([f"--workdir={tmp_path / name}"]) == 2
