@@ -78,8 +78,11 @@ def _spin(core: int) -> tuple[ctypes.c_ulong, ctypes.c_int] | None:
 
 def _end(spinning: list[tuple[ctypes.c_ulong, ctypes.c_int]]) -> None:
     libc = ctypes.CDLL(None)
-    for _, lock in spinning:
+    for thread, lock in spinning:
         libc.pthread_spin_unlock(ctypes.byref(lock))
+        # On a core that others use it would hardly ever come to see that. Where this is refused
+        # (it takes a privilege), it is waited for as it is.
+        libc.pthread_setschedparam(thread, os.SCHED_OTHER, ctypes.byref(ctypes.c_int(0)))
     for thread, _ in spinning:
         libc.pthread_join(thread, None)
 
