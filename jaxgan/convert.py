@@ -33,7 +33,6 @@ the scale, the number of blocks and their widths come from the file. `--export` 
 generators of both under these names; their discriminators have none.
 """
 
-import hashlib
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +57,7 @@ from jaxgan import (
 from jaxgan.checkpoint import Checkpoints, differing_shapes
 from jaxgan.data import datasets
 from jaxgan.errors import UserError
-from jaxgan.files import expanded, write_atomically
+from jaxgan.files import digest, write_atomically
 from jaxgan.models import published, published_dcgan
 from jaxgan.models.published_rrdb import rrdb_from_published, rrdb_to_published
 from jaxgan.models.published_srresnet import srresnet_from_published, srresnet_to_published
@@ -231,7 +230,7 @@ def convert(
         **config.to_dict(),
         "found": dict.fromkeys(game.found, 0),
         # No config that trains has this part: training here would begin with other weights.
-        "converted": {net: _digest(file) for net, file in files.items()},
+        "converted": {net: digest(file)[:16] for net, file in files.items()},
     }
     folder = workdir.resolve(command.flags["workdir"])
     workdir.check(folder, record, typed)
@@ -414,10 +413,6 @@ def _fitted(what: str, variables: Any, template: Any) -> Any:
     if wrong:
         raise UserError(f"{what} is of another architecture: {wrong}")
     return jax.tree.map(lambda x, t: jnp.asarray(np.asarray(x, t.dtype)), variables, template)
-
-
-def _digest(file: str) -> str:
-    return hashlib.sha256(expanded(file).read_bytes()).hexdigest()[:16]
 
 
 def export(run: trained.Run, output: str, overwrite: bool = False) -> list[str]:

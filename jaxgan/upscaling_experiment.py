@@ -1,6 +1,5 @@
 """Config -> the game of super-resolution. Read by `experiment.py` alone."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,10 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxgan import state_dicts, tiles
+from jaxgan import files, state_dicts, tiles
 from jaxgan.choices import ADVERSARIAL, choose, types
 from jaxgan.errors import UserError
-from jaxgan.files import expanded
 from jaxgan.games.game import Game
 from jaxgan.games.paired import Content, Pretraining, paired
 from jaxgan.losses import perceptual
@@ -135,7 +133,7 @@ def digest(config: ConfigDict) -> str:
             f".safetensors), or {RANDOM}, or --config.loss.perceptual.weight=0 does without"
         )
     _read(p.weights)
-    return hashlib.sha256(expanded(p.weights).read_bytes()).hexdigest()[:16]
+    return files.digest(p.weights)[:16]
 
 
 def constants(config: ConfigDict) -> Callable[[], Any]:

@@ -180,13 +180,15 @@ def _unet_entries(levels: int) -> Iterator[Entry]:
         block += f".model.{1 if i == 0 else 3}"
 
 
-def _put(tree: dict, path: tuple[str, ...], leaf: str, value: np.ndarray) -> None:
+def put(tree: dict, path: tuple[str, ...], leaf: str, value: np.ndarray) -> None:
+    """Sets a leaf below nested dicts, which are made as needed."""
     for part in path:
         tree = tree.setdefault(part, {})
     tree[leaf] = value
 
 
-def _get(tree: Mapping, path: tuple[str, ...]) -> Mapping:
+def get(tree: Mapping, path: tuple[str, ...]) -> Mapping:
+    """The leaves below nested dicts; none where there is no such path."""
     for part in path:
         tree = tree.get(part, {})
     return tree
@@ -223,18 +225,18 @@ def from_entries(arrays: Arrays, entries: list[Entry], network: str) -> tuple[st
                 ("batch_stats", "var", "running_var"),
             ):
                 value = take(f"{published}.{there}")
-                _put(variables.setdefault(collection, {}), path, here, value)
+                put(variables.setdefault(collection, {}), path, here, value)
         elif not is_norm:
             value = take(f"{published}.weight")
             if value is not None:
-                _put(variables["params"], path, "kernel", value.transpose(2, 3, 1, 0))
+                put(variables["params"], path, "kernel", value.transpose(2, 3, 1, 0))
             normalised = i + 1 < len(entries) and entries[i + 1][2]
             if f"{published}.bias" in arrays:
-                _put(variables["params"], path, "bias", take(f"{published}.bias"))
+                put(variables["params"], path, "bias", take(f"{published}.bias"))
             elif norm == "none" and norms and value is not None:
                 # Published without norm, these layers have no bias; here they have one.
                 features = value.shape[1 if path[0].startswith("up_") else 0]
-                _put(variables["params"], path, "bias", np.zeros(features, value.dtype))
+                put(variables["params"], path, "bias", np.zeros(features, value.dtype))
             elif norm == "instance" or not (normalised or _bare(network, path)):
                 take(f"{published}.bias")
     # PyTorch's counters, and the running statistics that old instance norms carry unused.
@@ -268,9 +270,9 @@ def to_entries(variables: Variables, entries: Iterable[Entry]) -> dict[str, np.n
     """The inverse of `from_entries`."""
     arrays = {}
     for published, path, is_norm in entries:
-        leaves = _get(variables["params"], path)
+        leaves = get(variables["params"], path)
         if is_norm and leaves:
-            statistics = _get(variables["batch_stats"], path)
+            statistics = get(variables["batch_stats"], path)
             arrays[f"{published}.weight"] = np.asarray(leaves["scale"])
             arrays[f"{published}.bias"] = np.asarray(leaves["bias"])
             arrays[f"{published}.running_mean"] = np.asarray(statistics["mean"])

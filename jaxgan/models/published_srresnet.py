@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from jaxgan.errors import UserError
-from jaxgan.models.published import Arrays, Variables, listed, stacked, unstacked
+from jaxgan.models.published import Arrays, Variables, get, listed, put, stacked, unstacked
 
 
 class Entry(NamedTuple):
@@ -58,10 +58,8 @@ def srresnet_from_published(arrays: Arrays) -> tuple[dict[str, Any], Variables]:
             array = np.asarray(arrays[name])
             if entry.kind == "prelu" and array.size != 1:
                 raise UserError(f"no published SRResNet: {name} has {array.size} slopes, not one")
-            tree = variables[part]
-            for step in entry.path:
-                tree = tree.setdefault(step, {})
-            tree[here] = array.transpose(2, 3, 1, 0) if here == "kernel" else array.reshape(-1)
+            array = array.transpose(2, 3, 1, 0) if here == "kernel" else array.reshape(-1)
+            put(variables[part], entry.path, here, array)
     unknown = sorted(n for n in set(arrays) - used if not n.endswith("num_batches_tracked"))
     if unknown:
         raise UserError(f"no published SRResNet: unknown {listed(unknown)}")
@@ -87,10 +85,7 @@ def srresnet_to_published(variables: Variables) -> dict[str, np.ndarray]:
     arrays = {}
     for entry in _entries(blocks, ups, "prelu" if "behind_prelu" in params else "norm"):
         for part, here, name in entry.leaves():
-            tree = trees[part]
-            for step in entry.path:
-                tree = tree[step]
-            array = np.asarray(tree[here])
+            array = np.asarray(get(trees[part], entry.path)[here])
             arrays[name] = array.transpose(3, 2, 0, 1) if here == "kernel" else array
     return arrays
 
