@@ -34,6 +34,7 @@ What the metrics mean, and what makes two of them incomparable: docs/metrics.md.
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -51,8 +52,9 @@ from jaxgan import (
 )
 from jaxgan.data import image_sets
 from jaxgan.errors import UserError
-from jaxgan.files import expanded
+from jaxgan.files import digest, expanded
 from jaxgan.metrics import frechet, networks, scores
+from jaxgan.metrics.networks import Network
 from jaxgan.metrics.scores import Gathered, Settings
 
 COMMAND = "python -m jaxgan.evaluate"
@@ -114,47 +116,82 @@ def _score_run(flags: dict, names: Sequence[str], settings: Settings) -> int:
     if flags["step"] == "all":
         steps = [str(step) for step in trained.steps(folder)]
     net = networks.network(flags["features"], file, flags["resize"])
-    takes = {part for name in names for part in scores.SCORES[name].takes}
-    found, reals = {}, None
+    real = None
     for step in steps:
         run = trained.open_run(folder, step, which)
         run_images.require_noise(run, folder)
         with awake.cores("auto", run.built.platform):
-            if reals is None:
-                real_set = (
-                    image_sets.open_set(flags["real"], flags["size"])
-                    if flags["real"]
-                    else run_images.real(run)
-                )
-                reals = gathering.features(
-                    "real", net, real_set, 0, takes & {"features"}, flags["cache"]
-                )
-            real, shape = reals
-            num = flags["num"] or min(real.gaussian.count, MOST)
+            if real is None:
+                own = None if flags["real"] else run_images.real(run)
+                real = _real(flags, names, net, own, 0)
+            num = flags["num"] or min(real.gathered.gaussian.count or MOST, MOST)
             making = run_images.Making(run, num, flags["sample_seed"], f"samples of {folder}")
-            fake, other = gathering.gather(f"step {run.step}", net, making, takes)
-            if shape[:2] != other[:2]:
+            fake, shape = gathering.gather(f"step {run.step}", net, making, _takes(names))
+            if real.shape and real.shape[:2] != shape[:2]:
+                (a, b), (c, d) = real.shape[:2], shape[:2]
                 raise UserError(
-                    f"real images are {shape[1]} x {shape[0]} and the run's {other[1]} x "
-                    f"{other[0]}; --size={other[0]} fits the real ones"
+                    f"real images are {b} x {a} and the run's {d} x {c}; --size={c} fits the real "
+                    "ones"
                 )
-            found = _values(names, net.suffix, _as_many(real, num), fake, settings)
+            _require_one_width(flags, real.gathered, fake)
+            found = _values(names, net.suffix, _as_many(real.gathered, num), fake, settings)
         how = {
             "metrics": list(names),
             "settings": settings._asdict(),
             "network": dict(net.record),
-            "real": {
-                "name": real_set.name,
-                "digest": real_set.digest,
-                "size": real_set.size,
-                "count": real.gaussian.count,
-            },
+            "real": _record(real, flags["real"]),
             "fake": {"count": num, "seed": flags["sample_seed"], "weights": run.kind},
             **workdir.provenance(),
         }
         records.append(workdir.resolve(folder) / logs.SCORES, run.step, found | {"how": how})
         _tell(found, flags["json"] and step == steps[-1], f"step {run.step} " * (len(steps) > 1))
     return 0
+
+
+class Real(NamedTuple):
+    """The real side of a comparison.
+
+    Attributes:
+      gathered: what scores take of it.
+      shape: of one image; None of statistics, which have none.
+      images: what it was made of; None of statistics.
+    """
+
+    gathered: Gathered
+    shape: tuple[int, ...] | None = None
+    images: image_sets.ImageSet | None = None
+
+
+def _real(
+    flags: dict, names: Sequence[str], net: Network, own: image_sets.ImageSet | None, num: int
+) -> Real:
+    """`--real`, be it images or statistics, or a run's `own` images."""
+    if own is None and (statistics := _statistics(flags["real"], names)):
+        return Real(statistics)
+    images = own or image_sets.open_set(flags["real"], flags["size"])
+    takes = _takes(names) & {"features"}
+    return Real(*gathering.features("real", net, images, num, takes, flags["cache"]), images)
+
+
+def _record(real: Real, path: str) -> dict[str, Any]:
+    """What a score's line says of its real side, which may be statistics at `path`."""
+    count = real.gathered.gaussian.count
+    if real.images is None:
+        return {"name": path, "digest": digest(path)[:16], "count": count}
+    name, _, hashed, size = real.images
+    return {"name": name, "digest": hashed(), "size": size, "count": count}
+
+
+def _takes(names: Sequence[str]) -> set[str]:
+    return {part for name in names for part in scores.SCORES[name].takes}
+
+
+def _require_one_width(flags: dict, real: Gathered, fake: Gathered) -> None:
+    if real.gaussian.mean.shape != fake.gaussian.mean.shape:
+        raise UserError(
+            f"--real={flags['real']} is of features of {real.gaussian.mean.size} numbers, and "
+            f"--features={flags['features']} makes {fake.gaussian.mean.size}"
+        )
 
 
 def _as_many(real: Gathered, num: int) -> Gathered:
@@ -181,7 +218,7 @@ def _values(
 ) -> dict[str, float]:
     _require_enough(names, settings, real, fake)
     found = scores.compute(names, real, fake, settings)
-    return {f"{name}{suffix}": score["value"] for name, score in found.items()}
+    return {f"{name}{suffix}": value for name, value in found.items()}
 
 
 def _tell(values: Mapping[str, float], as_json: bool, before: str = "") -> None:
@@ -236,42 +273,30 @@ def _gathered(flags: dict, names: Sequence[str]) -> tuple[str, Gathered, Gathere
                     f"--features={flags['features']} brings the features of both sets; leave out "
                     f"--{name}"
                 )
-        return "_given", *_given(flags["features"], names)
+        return "_given", *_given(flags["features"])
     for name in ("real", "fake"):
         if not flags[name]:
             raise UserError(
                 f"--{name} is missing; try: {COMMAND} --real=FOLDER --fake=FOLDER --metrics=fid"
             )
     net = networks.network(flags["features"], flags["weights"], flags["resize"])
-    takes = {part for name in names for part in scores.SCORES[name].takes}
-    real = _statistics(flags["real"], names)
-    if real and flags["save_stats"]:
+    real = _real(flags, names, net, None, flags["num"])
+    if flags["save_stats"] and not real.shape:
         raise UserError(f"--real={flags['real']} is statistics already; leave out --save_stats")
-    if real is None:
-        images = image_sets.open_set(flags["real"], flags["size"])
-        of_real = takes & {"features"}
-        real, shape = gathering.features("real", net, images, flags["num"], of_real, flags["cache"])
-    else:
-        shape = None
     images = image_sets.open_set(flags["fake"], flags["size"])
-    fake, other = gathering.features("fake", net, images, flags["num"], takes, cache=False)
-    if shape and shape != other:
-        (a, b), (c, d) = shape[:2], other[:2]
+    fake, shape = gathering.features("fake", net, images, flags["num"], _takes(names), cache=False)
+    if real.shape and real.shape[:2] != shape[:2]:
+        (a, b), (c, d) = real.shape[:2], shape[:2]
         raise UserError(
             f"real images are {b} x {a} and fake ones {d} x {c}; --size={min(a, b, c, d)} fits all "
             "to one size"
         )
-    if real.gaussian.mean.shape != fake.gaussian.mean.shape:
-        raise UserError(
-            f"--real={flags['real']} is of features of {real.gaussian.mean.size} numbers, and "
-            f"--features={flags['features']} makes {fake.gaussian.mean.size}"
-        )
+    _require_one_width(flags, real.gathered, fake)
     if flags["save_stats"]:
-        kept = {"mu": real.gaussian.mean, "sigma": real.gaussian.covariance}
-        gathering.write(
-            expanded(flags["save_stats"]), kept | {"count": np.array(real.gaussian.count)}
-        )
-    return net.suffix, real, fake
+        mean, covariance, count = real.gathered.gaussian
+        kept = {"mu": mean, "sigma": covariance, "count": np.array(count)}
+        gathering.write(expanded(flags["save_stats"]), kept)
+    return net.suffix, real.gathered, fake
 
 
 def _statistics(path: str, names: Sequence[str]) -> Gathered | None:
@@ -283,8 +308,8 @@ def _statistics(path: str, names: Sequence[str]) -> Gathered | None:
     file = expanded(path)
     if file.suffix != ".npz" or not file.is_file():
         return None
-    arrays = _arrays(path)
-    if "mu" not in arrays or "sigma" not in arrays:
+    arrays = image_sets.read_arrays(path, {"mu", "sigma", "count"}.intersection)
+    if not {"mu", "sigma"} <= set(arrays):
         return None
     mean, covariance = (np.asarray(arrays[name], np.float64) for name in ("mu", "sigma"))
     if mean.ndim != 1 or covariance.shape != mean.shape * 2:
@@ -302,22 +327,9 @@ def _statistics(path: str, names: Sequence[str]) -> Gathered | None:
     return Gathered(frechet.Gaussian(mean, covariance, count))
 
 
-def _arrays(path: str) -> dict[str, np.ndarray]:
-    try:
-        # Opened here, since NumPy leaves a file open that it can't read.
-        with open(expanded(path), "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except Exception as error:  # zip files break in many ways
-        raise UserError(
-            f"{path} can't be read as arrays: {' '.join(str(error).split())}"
-        ) from error
-
-
-def _given(path: str, names: Sequence[str]) -> tuple[Gathered, Gathered]:
+def _given(path: str) -> tuple[Gathered, Gathered]:
     """Features of both sets from a file."""
-    arrays = _arrays(path)
+    arrays = image_sets.read_arrays(path)
     found = {}
     for name in ("real", "fake"):
         features = arrays.get(name, arrays.get(f"features_{name}"))

@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ from jaxgan.metrics import frechet
 from jaxgan.metrics.networks import Network
 from jaxgan.metrics.scores import Gathered
 
+ROWS = 1024  # of features that are joined to the moments at a time
+
 
 class Images(Protocol):
     """Images of one size, one after another; `files` of them, if all can be read."""
@@ -31,9 +33,6 @@ class Images(Protocol):
     files: int
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
-
-
-ROWS = 1024  # of features that are joined to the moments at a time
 
 
 def features(
@@ -52,17 +51,19 @@ def features(
     Raises:
       UserError: images of different sizes, fewer than two, or a network without logits.
     """
-    made_of = {
-        "digest": images.digest,
-        "num": num,
-        "size": images.size,
-        "jax": jax.__version__,
-        "platform": jax.default_backend(),
-        **net.record,
-    }
-    file = _cache_file(made_of)
-    if cache and (kept := _cached(file, takes)):
-        return kept
+    made_of, file = {}, None
+    if cache:
+        made_of = {
+            "digest": images.digest(),
+            "num": num,
+            "size": images.size,
+            "jax": jax.__version__,
+            "platform": jax.default_backend(),
+            **net.record,
+        }
+        file = _cache_file(made_of)
+        if kept := _cached(file, takes):
+            return kept
     reading = Reading(images, num)
     gathered, shape = gather(which, net, reading, takes)
     if reading.broken:
@@ -71,8 +72,7 @@ def features(
             f"{listed(reading.broken)}",
             file=sys.stderr,
         )
-    elif cache:
-        parts = {name: getattr(gathered, name) for name in takes}
+    elif file:
         write(
             file,
             {
@@ -81,24 +81,26 @@ def features(
                 "count": np.array(gathered.gaussian.count),
                 "shape": np.array(shape),
                 "made_of": np.array(json.dumps(made_of)),
-                **{name: part for name, part in parts.items() if part is not None},
+                **{name: getattr(gathered, name) for name in takes},
             },
         )
     return gathered, shape
 
 
 def gather(
-    which: str, net: Network, reading: Images, takes: Collection[str]
+    which: str, net: Network, images: Images, takes: Collection[str]
 ) -> tuple[Gathered, tuple[int, ...]]:
     """All images through the network, in chunks that are always as large: as `features`."""
     kept: dict[str, list[np.ndarray]] = {name: [] for name in takes}
     waiting: list[np.ndarray] = []
-    moments, shape = None, ()
-    for found, of_one in _chunks(which, net, reading):
-        shape = of_one
-        made = np.asarray(found["features"])
+    moments = None
+    # Without a terminal there is no bar.
+    each = iter(tqdm(images, total=images.files, unit="image", desc=which, disable=None))
+    first = next(each)
+    for found in _answers(net, itertools.chain([first], each)):
+        made = found["features"]
         if not np.all(np.isfinite(made)):
-            raise UserError(f"the network makes NaN or infinite features of {reading.name}")
+            raise UserError(f"the network makes NaN or infinite features of {images.name}")
         missing = [name for name in takes if name not in found]
         if missing:
             raise UserError(
@@ -106,15 +108,15 @@ def gather(
                 "needs; it takes a classifier, such as --features=inception --weights=FILE"
             )
         for name in takes:
-            kept[name].append(np.asarray(found[name]))
+            kept[name].append(found[name])
         waiting.append(made)
         if sum(map(len, waiting)) >= ROWS:
             moments, waiting = _joined(moments, waiting), []
     moments = _joined(moments, waiting)
     if moments.count < 2:
-        raise UserError(f"{reading.name} has {moments.count} image; it takes at least 2")
+        raise UserError(f"{images.name} has {moments.count} image; it takes at least 2")
     parts = {name: np.concatenate(rows) for name, rows in kept.items()}
-    return Gathered(frechet.gaussian(moments), **parts), shape
+    return Gathered(frechet.gaussian(moments), **parts), first.shape
 
 
 def _joined(moments: frechet.Moments | None, rows: list[np.ndarray]) -> frechet.Moments | None:
@@ -123,44 +125,31 @@ def _joined(moments: frechet.Moments | None, rows: list[np.ndarray]) -> frechet.
     return frechet.joined(moments or frechet.no_moments(rows[0].shape[1]), np.concatenate(rows))
 
 
-def _chunks(
-    which: str, net: Network, reading: Images
-) -> Iterator[tuple[dict[str, np.ndarray], tuple[int, ...]]]:
-    """The network's answers, each of some images, and the shape of an image."""
-    places = jax.local_devices() if net.compiled else [None]
-    run = jax.jit(net.features) if net.compiled else net.features
-    held = [jax.device_put(net.constants, place) for place in places] if net.compiled else [None]
+def _answers(net: Network, images: Iterator[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """What the network makes of the images, a chunk at a time."""
+    if not net.compiled:
+        while part := list(itertools.islice(images, net.chunk)):
+            yield dict(net.features(net.constants, net.prepare(np.stack(part))))
+        return
+    run, places = jax.jit(net.features), jax.local_devices()
+    held = [jax.device_put(net.constants, place) for place in places]
     ahead: collections.deque = collections.deque()
 
     def done():
         found, count = ahead.popleft()
-        return {name: np.asarray(value)[:count] for name, value in found.items()}, shape
+        return {name: np.asarray(value)[:count] for name, value in found.items()}
 
-    bar = tqdm(reading, total=reading.files, unit="image", desc=which, disable=_quiet())
-    shape: tuple[int, ...] = ()
-    for turn, part in enumerate(_parts(bar, net.chunk)):
-        shape, count = part[0].shape, len(part)
-        if net.compiled:
-            part = part + part[-1:] * (net.chunk - count)
-        prepared = net.prepare(np.stack(part))
-        here = turn % len(places)
-        if net.compiled:
-            prepared = jax.device_put(prepared, places[here])
-        ahead.append((run(held[here], prepared), count))
+    for here in itertools.cycle(range(len(places))):
+        part = list(itertools.islice(images, net.chunk))
+        if not part:
+            break
+        whole = part + part[-1:] * (net.chunk - len(part))
+        prepared = jax.device_put(net.prepare(np.stack(whole)), places[here])
+        ahead.append((run(held[here], prepared), len(part)))
         if len(ahead) > len(places):
             yield done()
     while ahead:
         yield done()
-
-
-def _parts(images: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    images = iter(images)
-    while part := list(itertools.islice(images, size)):
-        yield part
-
-
-def _quiet() -> bool:
-    return not sys.stderr.isatty()
 
 
 def _cache_file(made_of: dict[str, Any]) -> Path:
@@ -181,7 +170,7 @@ def _cached(file: Path, takes: Collection[str]) -> tuple[Gathered, tuple[int, ..
 
 
 def write(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    """A `.npz` file, at once; folders are made as needed."""
     out = io.BytesIO()
     np.savez(out, **arrays)
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, out.getvalue())

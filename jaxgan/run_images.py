@@ -1,5 +1,6 @@
 """A run's images, to be scored: what it was trained on, and what its generator makes of noise."""
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -18,8 +19,7 @@ def require_noise(run: trained.Run, folder: str) -> None:
     Raises:
       UserError: for a run that doesn't make images of noise.
     """
-    game = run.built.game
-    if game.noise is None or "input" in run.built.batch or "image" not in run.built.batch:
+    if not sample.makes_of_noise(run):
         raise UserError(
             f"{folder} translates pictures. Its own scores are in scores.jsonl; to compare sets, "
             f"write them with python -m jaxgan.translate --workdir={folder} and give both as "
@@ -34,7 +34,8 @@ def require_noise(run: trained.Run, folder: str) -> None:
 def real(run: trained.Run) -> ImageSet:
     """The images that a run was trained on, with a digest of their pixels."""
     data = experiment.open_data(run.config, run.built.task)
-    return ImageSet(f"the run's data ({run.config.data.name})", data.train, digest(data.train), 0)
+    name = f"the run's data ({run.config.data.name})"
+    return ImageSet(name, data.train, functools.cache(functools.partial(digest, data.train)), 0)
 
 
 def digest(images: Source) -> str:
@@ -54,14 +55,12 @@ class Making(NamedTuple):
       files: how many.
       seed: of their noise.
       name: what they are called.
-      broken: none is.
     """
 
     run: trained.Run
     files: int
     seed: int
     name: str
-    broken: tuple = ()
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Bytes, as they would be written to PNG files, where the data are bytes."""

@@ -108,12 +108,12 @@ def _main(argv: Sequence[str]) -> int:
     with awake.cores("auto", run.built.platform):
         if flags["interpolate"]:
             made = tqdm(
-                ways(run, asked), total=asked.num * (FRAMES + 1), unit="picture", disable=_quiet()
+                ways(run, asked), total=asked.num * (FRAMES + 1), unit="picture", disable=None
             )
             for target, data in zip(targets, interpolation(made, program), strict=True):
                 write_atomically(target, data)
         else:
-            made = tqdm(samples(run, asked), total=asked.num, unit="sample", disable=_quiet())
+            made = tqdm(samples(run, asked), total=asked.num, unit="sample", disable=None)
             if flags["grid"]:
                 write_atomically(targets[0], pictures.png(grid(list(made), asked.classes)))
             elif flags["format"] == "npz":
@@ -125,10 +125,6 @@ def _main(argv: Sequence[str]) -> int:
     cut = f", truncated at {truncation:g}," if truncation else ""
     print(f"{what}{cut} by step {run.step} of {flags['workdir']}, in {flags['output']}")
     return 0
-
-
-def _quiet() -> bool:
-    return not sys.stderr.isatty()
 
 
 def _require_sense(flags: dict) -> None:
@@ -180,6 +176,11 @@ def _truncation(text: str) -> float | None:
     return value
 
 
+def makes_of_noise(run: trained.Run) -> bool:
+    """Whether noise is all that a run's game takes, besides classes."""
+    return run.built.game.noise is not None and "input" not in run.built.batch
+
+
 def _require_noise(run: trained.Run, flags: dict) -> None:
     """Refuses what this run can't make.
 
@@ -187,7 +188,7 @@ def _require_noise(run: trained.Run, flags: dict) -> None:
       UserError: saying why.
     """
     game = run.built.game
-    if game.noise is None or "input" in run.built.batch:
+    if not makes_of_noise(run):
         raise UserError(
             f"{flags['workdir']} translates pictures and makes none of noise; use "
             f"python -m jaxgan.translate --workdir={flags['workdir']}"

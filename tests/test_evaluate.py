@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import evaluate, main, records
+from jaxgan import evaluate, main, records, run_images
+from jaxgan.data import image_sets
 from jaxgan.metrics import random_features
 from jaxgan.metrics.frechet import fit, frechet_distance
+from jaxgan.trained import open_run
 
 
 def noise(count, size=8, seed=0, channels=3):
@@ -215,6 +217,37 @@ def test_runs_that_make_no_images_of_noise(tmp_path, capsys):
         capsys.readouterr()
         assert evaluate.main([f"--workdir={tmp_path / name}"]) == 2
         assert told in capsys.readouterr().err
+
+
+def test_a_run_beside_statistics(trained, tmp_path, capsys):
+    """Those of its own data say the same as these."""
+    first = scored(capsys, f"--workdir={trained}", "--num=20")
+    x = run_images.real(open_run(str(trained)))
+    np.savez(tmp_path / "real.npz", images=np.stack(list(image_sets.Reading(x))))
+    both = [f"--real={tmp_path / 'real.npz'}", f"--fake={tmp_path / 'real.npz'}"]
+    scored(capsys, *both, f"--save-stats={tmp_path / 'stats.npz'}")
+    argv = [f"--workdir={trained}", "--num=20", f"--real={tmp_path / 'stats.npz'}"]
+    assert scored(capsys, *argv) == pytest.approx(first)
+    how = records.read(trained / "scores.jsonl")[-1]["how"]
+    assert how["real"]["name"] == str(tmp_path / "stats.npz")
+    assert evaluate.main([*argv, "--metrics=prdc"]) == 2
+    assert "statistics alone" in capsys.readouterr().err
+
+
+def test_grey_beside_colour(sets, capsys):
+    """One channel counts as three that are equal."""
+    grey = noise(12, channels=1)
+    np.savez(sets / "grey.npz", images=grey)
+    np.savez(sets / "colour.npz", images=grey.repeat(3, -1))
+    found = scored(capsys, f"--real={sets / 'grey.npz'}", f"--fake={sets / 'colour.npz'}")
+    assert found["fid_random"] < 1e-6
+
+
+def test_the_fakes_files_are_read_once(sets, capsys, monkeypatch):
+    """No hash of what isn't kept."""
+    monkeypatch.setattr(image_sets, "digest", None)
+    argv = [f"--real={sets / 'real'}", f"--fake={sets / 'real'}", "--nocache"]
+    assert scored(capsys, *argv)["fid_random"] < 1e-9
 
 
 BOTH = "--real=real.npz --fake=fake.npz "

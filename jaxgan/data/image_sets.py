@@ -1,8 +1,9 @@
-"""Sets of images to be scored: a folder, or an array file. Read one after another, never all."""
+"""Sets of images to be scored: a folder, read one after another, or an array file."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from PIL import Image
 from jaxgan.data import transforms
 from jaxgan.data.sources import ImageFolder, Source, UnreadableImage, available_cores
 from jaxgan.errors import UserError
-from jaxgan.files import expanded
+from jaxgan.files import digest, expanded
 
 ARRAY_NAMES = ("images", "samples", "arr_0")  # in .npz files, the first that is there
 AHEAD = 256  # images that are read ahead of their use
@@ -24,13 +25,13 @@ class ImageSet(NamedTuple):
     Attributes:
       name: what the user calls it.
       source: [H, W, C], uint8 or float32 in [-1, 1]; some of a folder may be unreadable.
-      digest: of the files' bytes, in their order.
+      digest: gives that of the files' bytes, in their order; read once, when it is asked for.
       size: side of the square that each is fitted to; 0: all have one size already.
     """
 
     name: str
     source: Source
-    digest: str
+    digest: Callable[[], str]
     size: int
 
 
@@ -48,9 +49,11 @@ def open_set(path: str, size: int = 0) -> ImageSet:
     """
     where = expanded(path)
     if where.suffix.lower() in (".npz", ".npy"):
-        return ImageSet(path, _Array(where, size), _digest([where]), size)
-    folder = ImageFolder(where, channels=3, size=size or None)
-    return ImageSet(path, folder, _digest(where / name for name in folder.names), size)
+        source, files = _Array(where, size), [where]
+    else:
+        source = ImageFolder(where, channels=3, size=size or None)
+        files = [where / name for name in source.names]
+    return ImageSet(path, source, cache(partial(_digest, files)), size)
 
 
 class _Array:
@@ -68,18 +71,38 @@ class _Array:
         return transforms.resize(image, self.size) if self.size else image
 
 
-def _read(path: Path) -> np.ndarray:
+def read_arrays(
+    path: Path | str, chosen: Callable[[list[str]], Iterable[str]] = list
+) -> dict[str, np.ndarray]:
+    """Arrays of a `.npz` file by name, or that of a `.npy` file by the name "".
+
+    Args:
+      path: of the file.
+      chosen: of the names that are there, those that are read.
+
+    Raises:
+      UserError: it isn't there, or can't be read.
+    """
+    path = expanded(path)
     try:
+        # Opened here, since NumPy leaves a file open that it can't read.
         with open(path, "rb") as file:
             found = np.load(file, allow_pickle=False)
-            if isinstance(found, np.lib.npyio.NpzFile):
-                names = [name for name in ARRAY_NAMES if name in found.files] or found.files[:1]
-                found = found[names[0]]
+            if isinstance(found, np.ndarray):
+                return {"": found}
+            return {name: found[name] for name in chosen(found.files)}
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
-    except Exception as error:
+    except Exception as error:  # zip files break in many ways
         reason = " ".join(str(error).split())
         raise UserError(f"{path} can't be read as arrays: {reason}") from error
+
+
+def _read(path: Path) -> np.ndarray:
+    def first(there: list[str]) -> list[str]:
+        return ([name for name in ARRAY_NAMES if name in there] or there)[:1]
+
+    found = next(iter(read_arrays(path, first).values()), np.empty(0))
     if found.ndim == 3:
         found = found[..., None]
     if found.ndim != 4 or found.shape[-1] not in (1, 3) or 0 in found.shape:
@@ -103,8 +126,7 @@ def _digest(paths: Iterable[Path]) -> str:
     whole = hashlib.sha256()
     for path in paths:
         try:
-            with open(path, "rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
+            whole.update(digest(path).encode())
         except OSError:  # told where it is read
             whole.update(b"unreadable")
     return whole.hexdigest()[:16]
@@ -116,7 +138,6 @@ class Reading:
     Attributes:
       name: that of the set.
       files: how many there are to be read.
-      count: images that were given so far.
       broken: what couldn't be read, and was left out.
     """
 
@@ -126,10 +147,8 @@ class Reading:
           images: to be read.
           num: files at most; 0: all.
         """
-        self.images = images
-        self.name = images.name
+        self.source, self.name = images.source, images.name
         self.files = min(num or len(images.source), len(images.source))
-        self.count = 0
         self.broken: list[UnreadableImage] = []
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -138,7 +157,7 @@ class Reading:
           UserError: images of different sizes, or none that can be read.
         """
         first: tuple[str, tuple[int, ...]] | None = None
-        names = getattr(self.images.source, "names", None)
+        names = getattr(self.source, "names", None)
         for index, image in enumerate(self._ahead()):
             if isinstance(image, UnreadableImage):
                 self.broken.append(image)
@@ -148,21 +167,19 @@ class Reading:
             if image.shape != first[1]:
                 (a, b), (c, d) = first[1][:2], image.shape[:2]
                 raise UserError(
-                    f"images of different sizes in {self.images.name}: {first[0]} is {b} x {a}, "
+                    f"images of different sizes in {self.name}: {first[0]} is {b} x {a}, "
                     f"{name} is {d} x {c}; --size={min(a, b, c, d)} fits all to one size"
                 )
-            self.count += 1
             yield image
-        if not self.count:
-            raise UserError(f"none of the {self.files} files in {self.images.name} can be read")
+        if first is None:
+            raise UserError(f"none of the {self.files} files in {self.name} can be read")
 
     def _ahead(self) -> Iterator[np.ndarray | UnreadableImage]:
         Image.init()  # not safe to leave to several threads at once
-        source = self.images.source
 
         def one(index: int) -> np.ndarray | UnreadableImage:
             try:
-                return source[index]
+                return self.source[index]
             except UnreadableImage as error:
                 return error
 

@@ -1,6 +1,5 @@
 """What turns images into features, as `--features` of `jaxgan.evaluate` chooses it."""
 
-import hashlib
 import importlib
 import os
 import sys
@@ -12,8 +11,10 @@ import numpy as np
 
 from jaxgan import state_dicts
 from jaxgan.errors import UserError
-from jaxgan.files import expanded
+from jaxgan.evaluators import unit
+from jaxgan.files import digest
 from jaxgan.metrics import inception, random_features
+from jaxgan.pictures import to_uint8
 
 # SHA-256 of the published weights: pt_inception-2015-12-05-6726825d.pth is named after its hash.
 INCEPTION = "6726825d"
@@ -68,13 +69,9 @@ def network(features: str, weights: str, resize: str) -> Network:
     )
 
 
-def _unit(images: np.ndarray) -> np.ndarray:
-    return images.astype(np.float32) / 127.5 - 1 if images.dtype == np.uint8 else images
-
-
 def _levels(images: np.ndarray) -> np.ndarray:
     """Values of 0 to 255, three channels."""
-    levels = images if images.dtype == np.uint8 else np.rint((images + 1) * 127.5)
+    levels = to_uint8(images)
     return np.broadcast_to(levels, (*levels.shape[:3], 3)).astype(np.float32)
 
 
@@ -83,7 +80,7 @@ def _random() -> Network:
         return {"features": random_features.features(kernels, images)}
 
     record = {"features": "random", "version": random_features.VERSION}
-    return Network("_random", _unit, features, random_features.weights(), 64, record)
+    return Network("_random", unit, features, random_features.weights(), 64, record)
 
 
 def _inception(weights: str, resize: str) -> Network:
@@ -96,13 +93,12 @@ def _inception(weights: str, resize: str) -> Network:
     if resize not in inception.RESIZE:
         known = ", ".join(inception.RESIZE)
         raise UserError(f"--resize={resize} doesn't fit: it takes {known}")
-    file = expanded(weights)
     arrays = state_dicts.read(weights)
     try:
         variables = inception.from_published(arrays)
     except UserError as error:
         raise UserError(f"--weights={weights}: {error}") from None
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    hashed = digest(weights)
     variables = jax.tree.map(lambda x: x.astype(np.float32), variables)
     module = inception.InceptionV3(("2048", "logits_unbiased"))
 
@@ -112,12 +108,12 @@ def _inception(weights: str, resize: str) -> Network:
 
     record = {
         "features": "inception",
-        "weights_sha256": digest[:16],
-        "weights_known": digest.startswith(INCEPTION),
+        "weights_sha256": hashed[:16],
+        "weights_known": hashed.startswith(INCEPTION),
         "resize": resize,
     }
     # Another file's scores can't be compared with published ones, and are called so.
-    suffix = "" if digest.startswith(INCEPTION) else "_unknown_weights"
+    suffix = "" if hashed.startswith(INCEPTION) else "_unknown_weights"
     if resize != "tf1":
         suffix += f"_{resize}"
     fit = inception.RESIZE[resize]

@@ -5,7 +5,7 @@ list.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,16 +54,12 @@ class Score(NamedTuple):
     Attributes:
       names: of them.
       takes: the parts of `Gathered` that it needs of the fake set.
-      settings: the fields of `Settings` that it depends on.
       compute: (real, fake, settings) -> the numbers.
-      real: whether the real set counts.
     """
 
     names: tuple[str, ...]
     takes: tuple[str, ...]
-    settings: tuple[str, ...]
     compute: Callable[[Gathered, Gathered, Settings], Sequence[float]]
-    real: bool = True
 
 
 def _frechet(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
@@ -87,30 +83,22 @@ def _neighbours(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[
 
 
 SCORES = {
-    "fid": Score(("fid",), (), (), _frechet),
-    "kid": Score(("kid", "kid_std"), ("features",), ("subsets", "subset_size", "seed"), _kernel),
-    "is": Score(("is", "is_std"), ("logits",), ("splits",), _inception, real=False),
-    "prdc": Score(
-        ("precision", "recall", "density", "coverage"),
-        ("features",),
-        ("neighbours", "wide_neighbours"),
-        _neighbours,
-    ),
+    "fid": Score(("fid",), (), _frechet),
+    "kid": Score(("kid", "kid_std"), ("features",), _kernel),
+    "is": Score(("is", "is_std"), ("logits",), _inception),
+    "prdc": Score(("precision", "recall", "density", "coverage"), ("features",), _neighbours),
 }
 
 
 def compute(
     names: Sequence[str], real: Gathered, fake: Gathered, settings: Settings
-) -> dict[str, dict[str, Any]]:
-    """Scores by name.
+) -> dict[str, float]:
+    """Each number by its name.
 
     Args:
       names: of `SCORES`.
       real, fake: with all that these take.
       settings: those that don't count aren't looked at.
-
-    Returns:
-      name of each number -> `value`, and the settings that it depends on.
 
     Raises:
       ValueError: where a set is too small for a setting, or widths differ.
@@ -118,10 +106,6 @@ def compute(
     found = {}
     for name in names:
         score = SCORES[name]
-        values = score.compute(real, fake, settings)
-        counted = {field: getattr(settings, field) for field in score.settings}
-        found |= {
-            n: {"value": float(value), "settings": counted}
-            for n, value in zip(score.names, values, strict=True)
-        }
+        values = map(float, score.compute(real, fake, settings))
+        found |= dict(zip(score.names, values, strict=True))
     return found
