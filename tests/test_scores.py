@@ -7,7 +7,17 @@ import pytest
 from scipy import linalg
 
 from jaxgan.errors import UserError
-from jaxgan.metrics import frechet, inception, kernel, neighbours, random_features
+from jaxgan.metrics import (
+    diversity,
+    frechet,
+    inception,
+    kernel,
+    neighbours,
+    products,
+    random_features,
+    resampling,
+    scores,
+)
 from jaxgan.metrics.inception_score import inception_score
 
 
@@ -76,10 +86,27 @@ def test_features_of_another_width():
         neighbours.neighbourhoods(features(d=3), features(d=4), [3])
 
 
+def test_infinitely_many_fakes():
+    """Of the real ones' own law: FID is too large by what falls with N, and extrapolated to 0."""
+    rng = np.random.default_rng(0)
+    real = frechet.Gaussian(np.zeros(8), np.eye(8), 0)
+    fake = rng.normal(size=(2000, 8))
+    biased = frechet.frechet_distance(real, frechet.fit([fake[:200]]))
+    whole = frechet.frechet_distance(real, frechet.fit([fake]))
+    extrapolated = frechet.frechet_infinity(real, fake)
+    assert biased > 3 * whole > 0
+    assert abs(extrapolated) < whole
+    assert extrapolated == frechet.frechet_infinity(real, fake) != whole
+    apart = frechet.frechet_infinity(real._replace(mean=np.full(8, 0.5)), fake)
+    assert abs(apart - 2) < 0.2  # |m1 - m2|^2
+    with pytest.raises(ValueError, match="takes 20"):
+        frechet.frechet_infinity(real, fake[:19])
+
+
 # Kernel distance.
 
 
-def test_the_mean_kernel_by_hand():
+def test_the_mean_kernel_by_hand(monkeypatch):
     real, fake = features(9), features(7, seed=1)
 
     def k(a, b):
@@ -90,7 +117,8 @@ def test_the_mean_kernel_by_hand():
 
     wanted = within(real) + within(fake) - 2 * np.mean([k(a, b) for a in real for b in fake])
     for rows in (2, 3, 100):
-        assert np.isclose(kernel.squared_mmd(real, fake, rows), wanted, rtol=1e-9)
+        monkeypatch.setattr(products, "ROWS", rows)
+        assert np.isclose(kernel.squared_mmd(real, fake), wanted, rtol=1e-9)
 
 
 def test_subsets_are_of_the_seed():
@@ -115,7 +143,7 @@ def distances(x, y):
 @pytest.mark.parametrize("k", [1, 3, 10])
 @pytest.mark.parametrize("rows", [7, 1000])
 def test_neighbourhoods_by_brute_force(k, rows, monkeypatch):
-    monkeypatch.setattr(neighbours, "ROWS", rows)
+    monkeypatch.setattr(products, "ROWS", rows)
     real, fake = features(40), features(30, seed=0) * 0.9 + 0.3
     radius_real = np.sort(distances(real, real), 1)[:, k]
     radius_fake = np.sort(distances(fake, fake), 1)[:, k]
@@ -229,3 +257,104 @@ def test_random_features():
     larger = images.repeat(2, 1).repeat(2, 2)
     assert np.asarray(random_features.features(kernels, larger)).shape == made.shape
     assert np.std(made, 0).min() > 0
+
+
+# Nearest neighbours, and what is within a class.
+
+
+def test_copies_are_found():
+    rng = np.random.default_rng(0)
+    real, new = rng.normal(size=(500, 4)), rng.normal(size=(400, 4))
+    fresh = neighbours.copies(real, new)
+    assert fresh.copies < 0.05
+    assert 0.9 < fresh.nearness < 1.1
+    half = np.concatenate([real[:200] + 1e-6, new[:200]])
+    copied = neighbours.copies(real, half)
+    assert 0.5 <= copied.copies < 0.55
+    assert neighbours.copies(real, real[:50]) == (1.0, 0.0)
+    found = neighbours.nearest(half, real)
+    np.testing.assert_array_equal(found.index[:200], np.arange(200))
+    np.testing.assert_allclose(found.distance, distances(half, real).min(1), atol=1e-7)
+    with pytest.raises(ValueError, match="copies of each other"):
+        neighbours.copies(np.ones((5, 4)), new)
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_diversity_by_brute_force(rows, monkeypatch):
+    monkeypatch.setattr(products, "ROWS", rows)
+    x, groups = features(30), np.arange(30) % 4
+    groups[0] = 9  # alone: nothing differs within it
+
+    def mean(part):
+        return distances(part, part).sum() / len(part) / (len(part) - 1)
+
+    assert np.isclose(diversity.diversity(x), mean(x), rtol=1e-9)
+    wanted = np.mean([mean(x[groups == group]) for group in range(4)])
+    assert np.isclose(diversity.diversity(x, groups), wanted, rtol=1e-9)
+    with pytest.raises(ValueError, match="no class or input has two"):
+        diversity.diversity(x[:3], np.arange(3))
+
+
+# Re-sampling noise.
+
+
+def test_intervals_of_means_cover_them():
+    """In 95 of 100 draws, about, of images that aren't normal at all."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for seed in range(400):
+        low, high = resampling.of_mean(rng.exponential(size=60), 400, seed)
+        held += low < 1 < high
+    assert 0.9 < held / 400 < 0.97
+
+
+@pytest.mark.parametrize("name", ["fid", "kid", "prdc", "diversity", "is"])
+def test_halves_spread_as_whole_draws_do(name):
+    """The interval is as wide as what other images of the same laws would give."""
+    rng = np.random.default_rng(0)
+
+    def drawn(shift, n=120):
+        x = rng.normal(size=(n, 3)) + shift
+        return scores.Gathered(frechet.fit([x]), x, 2 * x, None)
+
+    settings = scores.Settings(subsets=0, splits=1)
+    values = [scores.compute([name], drawn(0), drawn(0.7), settings) for _ in range(60)]
+    widths = [
+        scores.compute([name], drawn(0), drawn(0.7), settings._replace(resamples=40))
+        for _ in range(8)
+    ]
+    for number in scores.SCORES[name].names:
+        if number.endswith("_std") or number == "diversity_of_real":
+            continue
+        true = np.std([value[number] for value in values])
+        low, high = (np.mean([w[f"{number}_{e}"] for w in widths]) for e in scores.RESAMPLED)
+        assert 0.7 < (high - low) / (2 * 1.96 * true) < 1.4, number
+
+
+def test_one_pass_gives_what_two_do():
+    """KID and the scores by neighbours share their inner products."""
+    real, fake = (
+        scores.Gathered(frechet.fit([x]), x) for x in (features(90), features(70, seed=1) + 0.5)
+    )
+    for settings in (
+        scores.Settings(subsets=5, subset_size=20),
+        scores.Settings(subsets=0, neighbours=2, wide_neighbours=7),
+    ):
+        together = scores.compute(["prdc", "kid"], real, fake, settings)
+        apart = scores.compute(["prdc"], real, fake, settings)
+        apart |= scores.compute(["kid"], real, fake, settings)
+        assert together == pytest.approx(apart, rel=1e-9, abs=1e-12)
+
+
+def test_what_is_better():
+    wanted = {
+        "fid": "min",
+        "fid_random": "min",
+        "fid_infinity_random_AtoB": "min",
+        "precision_classifier": "max",
+        "kid_std_random": "",
+        "class_accuracy_classifier": "max",
+        "psnr_AtoB": "max",
+        "fidelity": "",
+    }
+    assert {name: scores.better(name) for name in wanted} == wanted

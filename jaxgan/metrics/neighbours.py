@@ -1,15 +1,16 @@
 """Scores by nearest neighbours among features: what is good, what is covered, what is a copy.
 
 Precision and recall: Kynkaanniemi et al. 2019, arXiv:1904.06991. Density and coverage: Naeem et al.
-2020, arXiv:2002.09797. Distances are Euclidean, in float64, a block of rows at a time.
+2020, arXiv:2002.09797. Distances are Euclidean, in float64.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-ROWS = 1000
+from jaxgan.metrics.kernel import PAIRS
+from jaxgan.metrics.products import Block, blocks
 
 
 class Neighbourhoods(NamedTuple):
@@ -30,6 +31,76 @@ class Neighbourhoods(NamedTuple):
     coverage: float
 
 
+class Neighbours:
+    """Radii within both sets and what they hold of the other, gathered from blocks of products."""
+
+    def __init__(self, counts: Sequence[int], ks: Sequence[int]):
+        """
+        Args:
+          counts: of real and of fake features.
+          ks: which neighbours' distances are radii.
+
+        Raises:
+          ValueError: where a set has no k-th neighbour.
+        """
+        for k in ks:
+            if k < 1 or k >= min(counts):
+                raise ValueError(
+                    f"of {counts[0]} and {counts[1]} features none has a neighbour number {k}"
+                )
+        self.ks = tuple(ks)
+        reals, fakes = counts
+        self.nearest = {
+            name: np.full((count, max(ks)), np.inf)  # squared distances to the nearest so far
+            for name, count in (("real", reals), ("fake", fakes))
+        }
+        self.within = {k: np.zeros(fakes) for k in ks}
+        self.recalled = {k: np.zeros(reals, bool) for k in ks}
+        self.nearest_fake = np.full(reals, np.inf)
+
+    def add(self, block: Block) -> None:
+        """Looks at a block; those within the sets come before those between them."""
+        squared, rows, columns = block.squared(), block.rows, block.columns
+        if block.diagonal:
+            np.fill_diagonal(squared, np.inf)  # none is its own neighbour
+        if not block.within:
+            self._between(squared, rows, columns)
+            return
+        self._keep(block.x.name, rows, squared)
+        if not block.diagonal:
+            self._keep(block.x.name, columns, squared.T)
+
+    def _keep(self, name: str, rows: slice, squared: np.ndarray) -> None:
+        kept, most = self.nearest[name], max(self.ks)
+        squared = np.concatenate([kept[rows], squared], 1)
+        kept[rows] = np.partition(squared, most - 1, axis=1)[:, :most]
+
+    def _between(self, squared: np.ndarray, rows: slice, columns: slice) -> None:
+        self.nearest_fake[rows] = np.minimum(self.nearest_fake[rows], squared.min(1))
+        for k in self.ks:
+            around_real, around_fake = self.radii("real")[k], self.radii("fake")[k]
+            self.within[k][columns] += (squared <= around_real[rows, None]).sum(0)
+            self.recalled[k][rows] |= (squared <= around_fake[columns]).any(1)
+
+    def radii(self, name: str) -> dict[int, np.ndarray]:
+        """The squared distance of each feature to its k-th neighbour within its set."""
+        nearest = self.nearest[name]
+        nearest.sort(1)
+        return {k: nearest[:, k - 1] for k in self.ks}
+
+    def values(self) -> dict[int, Neighbourhoods]:
+        """All four scores, for each k."""
+        return {
+            k: Neighbourhoods(
+                float((self.within[k] > 0).mean()),
+                float(self.recalled[k].mean()),
+                float(self.within[k].mean() / k),
+                float((self.nearest_fake <= self.radii("real")[k]).mean()),
+            )
+            for k in self.ks
+        }
+
+
 def neighbourhoods(
     real: np.ndarray, fake: np.ndarray, ks: Sequence[int]
 ) -> dict[int, Neighbourhoods]:
@@ -38,84 +109,64 @@ def neighbourhoods(
     Raises:
       ValueError: where a set has no k-th neighbour, or their widths differ.
     """
-    if real.shape[1] != fake.shape[1]:
-        raise ValueError(f"features of {real.shape[1]} and of {fake.shape[1]} numbers")
-    for k in ks:
-        if k < 1 or k >= min(len(real), len(fake)):
-            raise ValueError(
-                f"of {len(real)} and {len(fake)} features none has a neighbour number {k}"
-            )
-    around_real, around_fake = (squared_radii(x, ks) for x in (real, fake))
-    within = {k: np.zeros(len(fake)) for k in ks}
-    recalled = {k: np.zeros(len(real), bool) for k in ks}
-    nearest_fake = np.empty(len(real))
-    for rows, block in squared_distances(real, fake):
-        nearest_fake[rows] = block.min(1)
-        for k in ks:
-            within[k] += (block <= around_real[k][rows, None]).sum(0)
-            recalled[k][rows] = (block <= around_fake[k]).any(1)
-    return {
-        k: Neighbourhoods(
-            float((within[k] > 0).mean()),
-            float(recalled[k].mean()),
-            float(within[k].mean() / k),
-            float((nearest_fake <= around_real[k]).mean()),
-        )
-        for k in ks
-    }
+    found = Neighbours((len(real), len(fake)), ks)
+    for block in blocks({"real": real, "fake": fake}, PAIRS):
+        found.add(block)
+    return found.values()
 
 
-def squared_radii(x: np.ndarray, ks: Sequence[int]) -> dict[int, np.ndarray]:
-    """The squared distance of each of [N, D] to its k-th neighbour, for each k."""
-    most = max(ks)
-    x = np.asarray(x, np.float64)
-    x = x - x.mean(0)
-    squares = (x * x).sum(1)
-    least = np.full((len(x), most), np.inf)  # squared distances to the nearest so far
+class Nearest(NamedTuple):
+    """The nearest of one set to each of another: its index and the distance, [N] each."""
 
-    def keep(rows: slice, block: np.ndarray) -> None:
-        block = np.concatenate([least[rows], block], 1)
-        least[rows] = np.partition(block, most - 1, axis=1)[:, :most]
-
-    parts = [slice(i, min(i + ROWS, len(x))) for i in range(0, len(x), ROWS)]
-    for i, rows in enumerate(parts):
-        for columns in parts[i:]:  # each pair once: a distance is that of both
-            block = _squared(x[rows], squares[rows], x[columns], squares[columns])
-            if rows == columns:
-                np.fill_diagonal(block, np.inf)  # none is its own neighbour
-            else:
-                keep(columns, block.T)
-            keep(rows, block)
-    least.sort(1)
-    return {k: least[:, k - 1] for k in ks}
+    index: np.ndarray
+    distance: np.ndarray
 
 
-def nearest(x: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The index and the distance of the nearest of `among` to each of `x`: is it a copy?"""
-    index, distance = np.empty(len(x), np.intp), np.empty(len(x))
-    for rows, block in squared_distances(x, among):
-        index[rows] = block.argmin(1)
-        distance[rows] = np.sqrt(block.min(1))
-    return index, distance
+def nearest(x: np.ndarray, among: np.ndarray) -> Nearest:
+    """The nearest of `among` [M, D] to each of `x` [N, D]: is it a copy?"""
+    index, squared = np.zeros(len(x), np.intp), np.full(len(x), np.inf)
+    for block in blocks({"among": among, "x": x}, [("x", "among")]):
+        found = block.squared()
+        best = found.argmin(1)
+        least = found[np.arange(len(best)), best]
+        nearer = least < squared[block.rows]
+        index[block.rows] = np.where(nearer, best + block.columns.start, index[block.rows])
+        squared[block.rows] = np.minimum(squared[block.rows], least)
+    return Nearest(index, np.sqrt(squared))
 
 
-def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """A slice of `x` and its squared distances to all of `y`, [rows, M], one after another."""
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    centre = y.mean(0)
-    x, y = x - centre, y - centre
-    squares = (y * y).sum(1)
-    for i in range(0, len(x), ROWS):
-        part = x[i : i + ROWS]
-        yield slice(i, i + len(part)), _squared(part, (part * part).sum(1), y, squares)
+class Copies(NamedTuple):
+    """Whether fakes repeat real images.
 
-
-def _squared(x, x_squares, y, y_squares) -> np.ndarray:
-    """Squared distances [N, M]; of features about a common centre, since large squares' difference
-    would lose digits.
+    Attributes:
+      copies: share of fakes nearer to a real image than all but 1 % of the real ones are to their
+        nearest other: about 0.01 of a generator that makes as new images as the real ones are.
+      nearness: the median distance of fakes to their nearest real image, over that of real ones to
+        their nearest other. 1: as new as real ones; 0: copies.
     """
-    block = x @ y.T
-    block *= -2
-    block += x_squares[:, None]
-    block += y_squares
-    return np.maximum(block, 0, out=block)
+
+    copies: float
+    nearness: float
+
+
+RARE = 0.01  # of real images have so near a neighbour
+
+
+def copies(real: np.ndarray, fake: np.ndarray) -> Copies:
+    """Of [N, D] and [M, D], at least two real ones.
+
+    Raises:
+      ValueError: where most real ones have a copy among themselves.
+    """
+    found = Neighbours((len(real), len(real)), (1,))
+    for block in blocks({"real": real}, [("real", "real")]):
+        found.add(block)
+    among = np.sqrt(found.radii("real")[1])
+    distance = nearest(fake, real).distance
+    typical = np.median(among)
+    if not typical:
+        raise ValueError("most real images are copies of each other, so none can be told")
+    return Copies(
+        float((distance < np.quantile(among, RARE)).mean()),
+        float(np.median(distance) / typical),
+    )

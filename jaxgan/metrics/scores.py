@@ -1,18 +1,21 @@
-"""Which scores of sets of features there are, what each takes, and what each is called.
+"""Which scores there are, what each takes, and what each is called.
 
-A score is a pure function of what was gathered of a real and of a fake set. `SCORES` is the whole
-list.
+A score is a pure function: of what was gathered of a real and of a fake set (`SCORES`), or of
+images beside their truth (`PAIRED`). The two tables are the whole list.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxgan.metrics.frechet import Gaussian, frechet_distance
+from jaxgan.metrics import kernel, neighbours, resampling
+from jaxgan.metrics.diversity import diversity
+from jaxgan.metrics.frechet import Gaussian, fit, frechet_distance, frechet_infinity
 from jaxgan.metrics.inception_score import inception_score
-from jaxgan.metrics.kernel import kernel_distance
-from jaxgan.metrics.neighbours import neighbourhoods
+from jaxgan.metrics.products import blocks
+
+RESAMPLED = ("resampled_low", "resampled_high")  # ends of names: the interval of re-sampling noise
 
 
 class Gathered(NamedTuple):
@@ -22,11 +25,19 @@ class Gathered(NamedTuple):
       gaussian: of its features.
       features: [N, D]; None where no score asks for them, or they aren't known.
       logits: [N, classes]; None where the network has none.
+      labels: int [N], what each was asked to be, or the folder that it lies in; None: unknown.
     """
 
     gaussian: Gaussian
     features: np.ndarray | None = None
     logits: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+    def chosen(self, indices: np.ndarray) -> "Gathered":
+        """A part of a set whose features are known."""
+        parts = (x if x is None else x[indices] for x in self[1:])
+        found = Gathered(self.gaussian, *parts)
+        return found._replace(gaussian=fit([found.features]))
 
 
 class Settings(NamedTuple):
@@ -38,6 +49,8 @@ class Settings(NamedTuple):
       subsets, subset_size: of KID; no subsets: all samples at once.
       splits: of the Inception Score.
       seed: of random choices.
+      resamples: halves of the images that are drawn for intervals of re-sampling noise; 0: none.
+        Those of pairs are drawn 1,000 times in any case.
     """
 
     neighbours: int = 3
@@ -46,18 +59,19 @@ class Settings(NamedTuple):
     subset_size: int = 1000
     splits: int = 10
     seed: int = 0
+    resamples: int = 0
 
 
 class Score(NamedTuple):
     """Numbers that are computed together.
 
     Attributes:
-      names: of them.
+      names: of them -> whether "max" or "min" is best; "" where neither is.
       takes: the parts of `Gathered` that it needs of the fake set.
       compute: (real, fake, settings) -> the numbers.
     """
 
-    names: tuple[str, ...]
+    names: Mapping[str, str]
     takes: tuple[str, ...]
     compute: Callable[[Gathered, Gathered, Settings], Sequence[float]]
 
@@ -66,8 +80,12 @@ def _frechet(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[flo
     return (frechet_distance(real.gaussian, fake.gaussian),)
 
 
+def _infinity(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
+    return (frechet_infinity(real.gaussian, fake.features, seed=settings.seed),)
+
+
 def _kernel(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
-    return kernel_distance(
+    return kernel.kernel_distance(
         real.features, fake.features, settings.subsets, settings.subset_size, settings.seed
     )
 
@@ -76,36 +94,131 @@ def _inception(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[f
     return inception_score(fake.logits, settings.splits)
 
 
+def _accuracy(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
+    return (float((fake.logits.argmax(1) == fake.labels).mean()),)
+
+
 def _neighbours(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
     near, wide = settings.neighbours, settings.wide_neighbours
-    found = neighbourhoods(real.features, fake.features, sorted({near, wide}))
+    found = neighbours.neighbourhoods(real.features, fake.features, sorted({near, wide}))
     return (*found[near][:2], *found[wide][2:])
 
 
+def _diversity(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
+    return [diversity(side.features, side.labels) for side in (fake, real)]
+
+
+def _copies(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
+    return neighbours.copies(real.features, fake.features)
+
+
 SCORES = {
-    "fid": Score(("fid",), (), _frechet),
-    "kid": Score(("kid", "kid_std"), ("features",), _kernel),
-    "is": Score(("is", "is_std"), ("logits",), _inception),
-    "prdc": Score(("precision", "recall", "density", "coverage"), ("features",), _neighbours),
+    "fid": Score({"fid": "min"}, (), _frechet),
+    "fid_infinity": Score({"fid_infinity": "min"}, ("features",), _infinity),
+    "kid": Score({"kid": "min", "kid_std": ""}, ("features",), _kernel),
+    "is": Score({"is": "max", "is_std": ""}, ("logits",), _inception),
+    "prdc": Score(
+        dict.fromkeys(("precision", "recall", "density", "coverage"), "max"),
+        ("features",),
+        _neighbours,
+    ),
+    "diversity": Score({"diversity": "max", "diversity_of_real": ""}, ("features",), _diversity),
+    "copies": Score({"copies": "min", "nearness": "max"}, ("features",), _copies),
+    "class_accuracy": Score({"class_accuracy": "max"}, ("logits", "labels"), _accuracy),
 }
+PAIRED = {"psnr": "max", "ssim": "max", "l1": "min"}  # of images beside their truth
 
 
 def compute(
     names: Sequence[str], real: Gathered, fake: Gathered, settings: Settings
 ) -> dict[str, float]:
-    """Each number by its name.
+    """Each number by its name; with `settings.resamples` also its interval of re-sampling noise.
 
     Args:
       names: of `SCORES`.
-      real, fake: with all that these take.
+      real, fake: with all that these take; for intervals with features of the fakes, in any case.
       settings: those that don't count aren't looked at.
 
     Raises:
       ValueError: where a set is too small for a setting, or widths differ.
     """
+    found = _computed(names, real, fake, settings)
+    if not settings.resamples:
+        return found
+    counts = (0 if real.features is None else len(real.features), len(fake.features))
+
+    def of_halves(reals: np.ndarray, fakes: np.ndarray) -> dict[str, float]:
+        # Of statistics alone, without features, there are no halves.
+        part = real.chosen(reals) if counts[0] else real
+        least = min(len(fakes), len(reals) or len(fakes))
+        smaller = settings._replace(
+            subset_size=min(settings.subset_size, least), splits=min(settings.splits, least)
+        )
+        return _computed(names, part, fake.chosen(fakes), smaller)
+
+    intervals = resampling.of_score(of_halves, counts, settings.resamples, settings.seed)
+    shown = {}
+    for name, value in found.items():
+        shown[name] = value
+        if not name.endswith("_std"):
+            ends = zip(RESAMPLED, intervals[name], strict=True)
+            shown |= {f"{name}_{end}": value + apart for end, apart in ends}
+    return shown
+
+
+def _computed(
+    names: Sequence[str], real: Gathered, fake: Gathered, settings: Settings
+) -> dict[str, float]:
+    values = _of_pairs(real, fake, settings) if {"kid", "prdc"} <= set(names) else {}
     found = {}
     for name in names:
         score = SCORES[name]
-        values = map(float, score.compute(real, fake, settings))
-        found |= dict(zip(score.names, values, strict=True))
+        numbers = values.get(name) or score.compute(real, fake, settings)
+        found |= dict(zip(score.names, map(float, numbers), strict=True))
     return found
+
+
+def _of_pairs(real: Gathered, fake: Gathered, settings: Settings) -> dict[str, Sequence[float]]:
+    """KID and the scores by neighbours, of one pass over all pairs, which takes most of the time."""
+    counts = len(real.features), len(fake.features)
+    near, wide = settings.neighbours, settings.wide_neighbours
+    around = neighbours.Neighbours(counts, sorted({near, wide}))
+    chosen = None
+    if settings.subsets:
+        args = settings.subsets, settings.subset_size, settings.seed
+        chosen = kernel.subsets(counts, *args)
+    apart = kernel.Discrepancies(counts, chosen)
+    for block in blocks({"real": real.features, "fake": fake.features}, kernel.PAIRS):
+        around.add(block)
+        apart.add(block)
+    found, distances = around.values(), apart.values()
+    return {
+        "kid": (float(np.mean(distances)), float(np.std(distances))),
+        "prdc": (*found[near][:2], *found[wide][2:]),
+    }
+
+
+def of_images(each: Mapping[str, np.ndarray], settings: Settings) -> dict[str, float]:
+    """The mean over images, and its interval of re-sampling noise.
+
+    Args:
+      each: name -> what each image scores, [N].
+      settings: of which `seed` counts, and `resamples` where there are any.
+    """
+    found = {}
+    for name, values in each.items():
+        interval = resampling.of_mean(values, settings.resamples or 1000, settings.seed)
+        ends = zip(RESAMPLED, interval, strict=True)
+        found[name] = float(np.mean(values))
+        found |= {f"{name}_{end}": value for end, value in ends}
+    return found
+
+
+def better(name: str) -> str:
+    """Whether the "max" or the "min" of a number is best, by its name, whatever it ends with.
+
+    "" for a number that no score here makes, or of which neither is best.
+    """
+    known = PAIRED | {n: b for score in SCORES.values() for n, b in score.names.items()}
+    fits = [n for n in known if name == n or name.startswith(f"{n}_")]
+    return known[max(fits, key=len)] if fits else ""
