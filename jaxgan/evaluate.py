@@ -2,10 +2,16 @@
 
     python -m jaxgan.evaluate --workdir=RUN --metrics=fid,prdc
 
-compares what a run makes of noise with what it was trained on (or with `--real`), as many samples
-as there are real images, at most 50,000 (`--num`), of the noise of `--sample_seed`.
-`--step=latest`, `best`, a number, or `all` checkpoints that are there; `--weights=ema` or `raw`.
-Each result is a line of the run's scores.jsonl, with all that it depends on.
+compares what a run makes with its data: samples of noise with the images that it was trained on (or
+with `--real`), as many as there are, at most 50,000 (`--num`), of the noise of `--sample_seed`;
+translations of its test images with those of the other side. `--step=latest`, `best`, a number, or
+`all` checkpoints that are there; `--weights=ema` or `raw`. Each result is a line of the run's
+scores.jsonl, with all that it depends on.
+
+    python -m jaxgan.evaluate --table=RUN,RUN,RUN --metrics=fid
+
+prints the last such line of each, side by side, and refuses where they can't be compared;
+`--anyway` prints them all the same, and marks what differs.
 
     python -m jaxgan.evaluate --real=FOLDER_OR_NPZ --fake=FOLDER_OR_NPZ --metrics=fid,kid,prdc
 
@@ -14,13 +20,21 @@ as the last line. A folder's pictures are found in sub-folders, too; a `.npz` or
 images [N, H, W, C], uint8 or floats in [-1, 1]. All images of both have one size; `--size=64` fits
 them to one. `--num=1000` takes the first so many of each.
 
-Metrics: fid, kid, is (Inception Score), prdc (precision, recall, density, coverage). Of features:
+Metrics of sets: fid, fid_infinity (of infinitely many fakes, extrapolated), kid, is (Inception
+Score), prdc (precision, recall, density, coverage), diversity (within a class or sub-folder),
+copies (of real images), class_accuracy. Of features:
 
     --features=random                 a fixed untrained network; numbers end with `_random`
     --features=inception --weights=FILE   FID's own, `--resize=tf1` (published) or `clean`;
                                       with a run's: --weights=ema,FILE
     --features=module:function        your own: images [N, H, W, C] to an array [N, D]
     --features=FILE.npz               arrays `real` and `fake` [N, D], perhaps `fake_logits`
+
+Metrics of pairs: psnr, ssim, l1, of images with the same name in both folders (arrays: at the same
+place), or of a run's translations and their truth; the pairs may be of many sizes. `--luma` takes
+brightness alone, `--border=4` leaves out so many pixels on each side; `--each=FILE.csv` writes what
+each image scores. Their intervals of re-sampling noise come with them; those of other metrics with
+`--resamples=100`, which takes a hundred times as long.
 
 Real ones may also be statistics, a `.npz` of `mu` and `sigma`, for fid alone;
 `--save_stats=FILE.npz` writes such. What the features of the real set are is kept in the user's
@@ -31,10 +45,11 @@ subsets: all at once), `--splits=10` (is) and `--seed` change what these are.
 What the metrics mean, and what makes two of them incomparable: docs/metrics.md.
 """
 
+import csv
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -42,27 +57,33 @@ import numpy as np
 from jaxgan import (
     awake,
     commandline,
+    experiment,
     gathering,
     logs,
     machine,
     records,
-    run_images,
+    score_table,
+    scoring,
     trained,
     workdir,
 )
-from jaxgan.data import image_sets
+from jaxgan.comparisons import Comparison
+from jaxgan.data import image_pairs, image_sets
 from jaxgan.errors import UserError
-from jaxgan.files import digest, expanded
-from jaxgan.metrics import frechet, networks, scores
-from jaxgan.metrics.networks import Network
+from jaxgan.files import expanded, write_atomically
+from jaxgan.metrics import frechet, scores
 from jaxgan.metrics.scores import Gathered, Settings
+from jaxgan.scoring import Real, Wanted
 
 COMMAND = "python -m jaxgan.evaluate"
 MOST = 50_000  # samples of a run, unless more are asked for
+OF_RUNS = {"step": "latest", "sample_seed": 0}
+OF_PAIRS = {"luma": False, "border": 0, "each": ""}
 FLAGS = {
     "workdir": "",
-    "step": "latest",
-    "sample_seed": 0,
+    **OF_RUNS,
+    "table": "",
+    "anyway": False,
     "real": "",
     "fake": "",
     "metrics": "fid",
@@ -71,6 +92,7 @@ FLAGS = {
     "resize": "tf1",
     "size": 0,
     "num": 0,
+    **OF_PAIRS,
     "json": False,
     "save_stats": "",
     "cache": True,
@@ -88,121 +110,134 @@ def _main(argv: Sequence[str]) -> int:
         print(__doc__.strip())
         return 0
     flags = commandline.parse_flags([_underscored(word) for word in argv], FLAGS)
-    names = _chosen(flags["metrics"])
+    if flags["table"]:
+        return _table(flags)
+    if flags["anyway"]:
+        raise UserError("--anyway is for --table=RUN,RUN; leave it out")
     settings = Settings(**{field: flags[field] for field in Settings._fields})
     _require_sense(flags, settings)
     if flags["workdir"]:
-        return _score_run(flags, names, settings)
-    for name in ("step", "sample_seed"):
-        if flags[name] != FLAGS[name]:
+        return _score_run(flags, settings)
+    for name, usual in OF_RUNS.items():
+        if flags[name] != usual:
             raise UserError(f"--{name} is of a run; add --workdir=RUN, or leave it out")
     machine.prepare("float32", deterministic=False)
     with awake.cores("auto", jax.default_backend()):
-        suffix, real, fake = _gathered(flags, names)
-        values = _values(names, suffix, real, fake, settings)
+        values = _score_sets(flags, settings)
     _tell(values, flags["json"])
     return 0
 
 
-def _score_run(flags: dict, names: Sequence[str], settings: Settings) -> int:
+def _score_run(flags: dict, settings: Settings) -> int:
     """Scores of one checkpoint or of all; each is a line of the run's scores.jsonl."""
-    for name in ("fake", "save_stats"):
-        if flags[name]:
+    for name in ("fake", "save_stats", "luma", "border"):
+        if flags[name] != FLAGS[name]:
             raise UserError(f"--{name} is for two sets; leave it out, or --workdir")
     if flags["features"].endswith(".npz"):
         raise UserError(f"--features={flags['features']} brings features; leave out --workdir")
     which, file = _split(flags["weights"])
     folder, steps = flags["workdir"], [flags["step"]]
     if flags["step"] == "all":
+        if flags["each"]:
+            raise UserError("--each is of one checkpoint; say which by --step")
         steps = [str(step) for step in trained.steps(folder)]
-    net = networks.network(flags["features"], file, flags["resize"])
-    real = None
-    for step in steps:
-        run = trained.open_run(folder, step, which)
-        run_images.require_noise(run, folder)
+    wanted = _wanted(flags, settings, file)
+    first, reals = trained.open_run(folder, steps[0], which), {}
+    first.config.evaluate.num = flags["num"]  # of test images; those that it was trained with: few
+    data = experiment.open_data(first.config, first.built.task)
+    bench = first.built.task.bench(first.config, data, first.built.game)
+    _require_made(wanted, bench, first, folder)
+    for i, step in enumerate(steps):
+        run = trained.open_run(folder, step, which) if i else first
+        found, sides = {}, {"real": {}, "fake": {}}
         with awake.cores("auto", run.built.platform):
-            if real is None:
-                own = None if flags["real"] else run_images.real(run)
-                real = _real(flags, names, net, own, 0)
-            num = flags["num"] or min(real.gathered.gaussian.count or MOST, MOST)
-            making = run_images.Making(run, num, flags["sample_seed"], f"samples of {folder}")
-            fake, shape = gathering.gather(f"step {run.step}", net, making, _takes(names))
-            if real.shape and real.shape[:2] != shape[:2]:
-                (a, b), (c, d) = real.shape[:2], shape[:2]
-                raise UserError(
-                    f"real images are {b} x {a} and the run's {d} x {c}; --size={c} fits the real "
-                    "ones"
-                )
-            _require_one_width(flags, real.gathered, fake)
-            found = _values(names, net.suffix, _as_many(real.gathered, num), fake, settings)
-        how = {
-            "metrics": list(names),
-            "settings": settings._asdict(),
-            "network": dict(net.record),
-            "real": _record(real, flags["real"]),
-            "fake": {"count": num, "seed": flags["sample_seed"], "weights": run.kind},
-            **workdir.provenance(),
+            for one in bench.compare(run.weights, flags["sample_seed"]) if wanted.sets else ():
+                if one.suffix not in reals:
+                    reals[one.suffix] = _real(flags, wanted, one)
+                real = reals[one.suffix]
+                values, count = _compared(flags, wanted, one, real, run.step)
+                found |= values
+                sides["real"][one.suffix.lstrip("_")] = real.record()
+                sides["fake"][f"count{one.suffix}"] = count
+            if wanted.paired:
+                names, each = bench.each(run.weights, flags["sample_seed"])
+                found |= scoring.of_pairs(wanted, each)
+                sides["fake"]["pairs"] = len(next(iter(names.values())))
+                _write_each(flags["each"], names, each)
+        made_by = {
+            "seed": flags["sample_seed"],
+            "weights": run.kind,
+            "weights_sha256": scoring.hashed(run.weights),
+            "trained_seed": run.config.seed,
         }
-        records.append(workdir.resolve(folder) / logs.SCORES, run.step, found | {"how": how})
-        _tell(found, flags["json"] and step == steps[-1], f"step {run.step} " * (len(steps) > 1))
+        of_real = sides["real"].get("", sides["real"])  # there is only one, or each has a name
+        how = scoring.how(wanted, of_real, sides["fake"] | made_by)
+        line = found | {"how": how | workdir.provenance()}
+        records.append(workdir.resolve(folder) / logs.SCORES, run.step, line)
+        _tell(found, flags["json"] and i == len(steps) - 1, f"step {run.step} " * (len(steps) > 1))
     return 0
 
 
-class Real(NamedTuple):
-    """The real side of a comparison.
-
-    Attributes:
-      gathered: what scores take of it.
-      shape: of one image; None of statistics, which have none.
-      images: what it was made of; None of statistics.
+def _require_made(wanted: Wanted, bench, run: trained.Run, folder: str) -> None:
     """
-
-    gathered: Gathered
-    shape: tuple[int, ...] | None = None
-    images: image_sets.ImageSet | None = None
-
-
-def _real(
-    flags: dict, names: Sequence[str], net: Network, own: image_sets.ImageSet | None, num: int
-) -> Real:
-    """`--real`, be it images or statistics, or a run's `own` images."""
-    if own is None and (statistics := _statistics(flags["real"], names)):
-        return Real(statistics)
-    images = own or image_sets.open_set(flags["real"], flags["size"])
-    takes = _takes(names) & {"features"}
-    return Real(*gathering.features("real", net, images, num, takes, flags["cache"]), images)
-
-
-def _record(real: Real, path: str) -> dict[str, Any]:
-    """What a score's line says of its real side, which may be statistics at `path`."""
-    count = real.gathered.gaussian.count
-    if real.images is None:
-        return {"name": path, "digest": digest(path)[:16], "count": count}
-    name, _, hashed, size = real.images
-    return {"name": name, "digest": hashed(), "size": size, "count": count}
-
-
-def _takes(names: Sequence[str]) -> set[str]:
-    return {part for name in names for part in scores.SCORES[name].takes}
-
-
-def _require_one_width(flags: dict, real: Gathered, fake: Gathered) -> None:
-    if real.gaussian.mean.shape != fake.gaussian.mean.shape:
+    Raises:
+      UserError: for a run that makes nothing that these scores are of.
+    """
+    if not any(net.startswith("generator") for net in run.weights):
+        raise UserError(f"{folder} holds no generator, so nothing can be made with it")
+    if wanted.sets and bench.compare is None:
         raise UserError(
-            f"--real={flags['real']} is of features of {real.gaussian.mean.size} numbers, and "
-            f"--features={flags['features']} makes {fake.gaussian.mean.size}"
+            f"{folder} makes nothing that {wanted.sets[0]} can be of; its own scores are in "
+            "scores.jsonl" + (", or try --metrics=psnr" if bench.each else "")
+        )
+    if wanted.paired and bench.each is None:
+        raise UserError(
+            f"{folder} makes images of noise, and there is no truth beside them, which "
+            f"{wanted.paired[0]} needs; try --metrics=fid"
         )
 
 
-def _as_many(real: Gathered, num: int) -> Gathered:
-    """Features of as many real images as there are fakes; FID's Gaussian stays that of all.
+def _real(flags: dict, wanted: Wanted, one: Comparison) -> Real:
+    """`--real`, or a run's own images."""
+    if not flags["real"]:
+        return scoring.real_side(wanted, one.real, 0, flags["cache"])
+    if one.suffix:
+        raise UserError(
+            "--real is for runs that make images of noise; this one translates both ways, and is "
+            "compared with its own test images"
+        )
+    return _opened(flags, wanted)
 
-    Neighbours are nearer among more images, so that shares of sets of different size say little.
-    """
-    if real.features is None or len(real.features) <= num:
-        return real
-    chosen = np.random.default_rng(0).choice(len(real.features), num, replace=False)
-    return real._replace(features=real.features[np.sort(chosen)])
+
+def _compared(
+    flags: dict, wanted: Wanted, one: Comparison, real: Real, step: int
+) -> tuple[dict[str, float], int]:
+    """Numbers of what a run makes, and of how many."""
+    most = min(real.gathered.gaussian.count or MOST, MOST)
+    fakes = one.fakes(flags["num"] or most)
+    fake, shape = gathering.gather(f"step {step}", wanted.net, fakes, wanted.takes)
+    values = scoring.compared(wanted, real, fake, shape, as_many=True, suffix=one.suffix)
+    return values, fakes.files
+
+
+def _wanted(flags: dict, settings: Settings, weights: str) -> Wanted:
+    args = flags["features"], weights, flags["resize"]
+    wanted = scoring.wanted("--metrics", flags["metrics"], settings, *args)
+    unread = [name for name in OF_PAIRS if flags[name] != OF_PAIRS[name]]
+    if unread and not wanted.paired:
+        raise UserError(
+            f"--{unread[0]} is for {', '.join(scores.PAIRED)}, and --metrics={flags['metrics']}; "
+            "leave it out"
+        )
+    return wanted
+
+
+def _opened(flags: dict, wanted: Wanted, num: int = 0) -> Real:
+    """`--real`, be it images or statistics."""
+    if statistics := _statistics(flags["real"], wanted.sets):
+        return scoring.of_file(flags["real"], statistics)
+    images = image_sets.open_set(flags["real"], flags["size"])
+    return scoring.real_side(wanted, images, num, flags["cache"])
 
 
 def _split(weights: str) -> tuple[str, str]:
@@ -213,19 +248,16 @@ def _split(weights: str) -> tuple[str, str]:
     return "auto", weights
 
 
-def _values(
-    names: Sequence[str], suffix: str, real: Gathered, fake: Gathered, settings: Settings
-) -> dict[str, float]:
-    _require_enough(names, settings, real, fake)
-    found = scores.compute(names, real, fake, settings)
-    return {f"{name}{suffix}": value for name, value in found.items()}
-
-
 def _tell(values: Mapping[str, float], as_json: bool, before: str = "") -> None:
     for name, value in values.items():
         print(f"{before}{name} {value:.6g}")
     if as_json:
-        print(json.dumps(values))
+        print(json.dumps({name: _plain(value) for name, value in values.items()}))
+
+
+def _plain(value: float) -> float | str:
+    """JSON has no infinity, which the PSNR of equal images is."""
+    return value if np.isfinite(value) else str(value)
 
 
 def _underscored(word: str) -> str:
@@ -236,67 +268,108 @@ def _underscored(word: str) -> str:
     return f"--{name.replace('-', '_')}{equals}{value}"
 
 
-def _chosen(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in scores.SCORES:
-            raise UserError(
-                f"--metrics={text}: there is no {name!r}; "
-                + commandline.nearest(name, list(scores.SCORES))
-            )
-    if not names:
-        raise UserError(f"--metrics names none; it takes {', '.join(scores.SCORES)}")
-    return list(dict.fromkeys(names))
-
-
 def _require_sense(flags: dict, settings: Settings) -> None:
     """
     Raises:
       UserError: for numbers that make no sense.
     """
-    least = {"size": 0, "num": 0, "subsets": 0, "seed": 0}
-    for name in ("size", "num", *Settings._fields):
+    least = {"size": 0, "num": 0, "border": 0, "subsets": 0, "seed": 0, "resamples": 0}
+    for name in ("size", "num", "border", *Settings._fields):
         if flags[name] < least.get(name, 1):
             raise UserError(
                 f"--{name}={flags[name]} doesn't fit: it takes a number from {least.get(name, 1)}"
             )
     if settings.subset_size < 2:
         raise UserError("--subset_size=1 doesn't fit: a distance takes at least 2 of each")
+    if settings.resamples == 1:
+        raise UserError("--resamples=1 doesn't fit: an interval takes at least 2, better 100")
 
 
-def _gathered(flags: dict, names: Sequence[str]) -> tuple[str, Gathered, Gathered]:
-    """The suffix of scores' names, and what there is of both sets."""
+def _score_sets(flags: dict, settings: Settings) -> dict[str, float]:
+    """Numbers of `--real` and `--fake`, or of given features."""
     if flags["features"].endswith(".npz"):
-        for name in ("real", "fake", "weights", "save_stats"):
-            if flags[name]:
-                raise UserError(
-                    f"--features={flags['features']} brings the features of both sets; leave out "
-                    f"--{name}"
-                )
-        return "_given", *_given(flags["features"])
+        return _score_given(flags, settings)
     for name in ("real", "fake"):
         if not flags[name]:
             raise UserError(
                 f"--{name} is missing; try: {COMMAND} --real=FOLDER --fake=FOLDER --metrics=fid"
             )
-    net = networks.network(flags["features"], flags["weights"], flags["resize"])
-    real = _real(flags, names, net, None, flags["num"])
-    if flags["save_stats"] and not real.shape:
-        raise UserError(f"--real={flags['real']} is statistics already; leave out --save_stats")
-    images = image_sets.open_set(flags["fake"], flags["size"])
-    fake, shape = gathering.features("fake", net, images, flags["num"], _takes(names), cache=False)
-    if real.shape and real.shape[:2] != shape[:2]:
-        (a, b), (c, d) = real.shape[:2], shape[:2]
-        raise UserError(
-            f"real images are {b} x {a} and fake ones {d} x {c}; --size={min(a, b, c, d)} fits all "
-            "to one size"
+    wanted, found = _wanted(flags, settings, flags["weights"]), {}
+    if wanted.sets:
+        real = _opened(flags, wanted, flags["num"])
+        if flags["save_stats"] and not real.shape:
+            raise UserError(f"--real={flags['real']} is statistics already; leave out --save_stats")
+        images = image_sets.open_set(flags["fake"], flags["size"])
+        fake, shape = gathering.features(
+            "fake", wanted.net, images, flags["num"], wanted.takes, cache=False
         )
-    _require_one_width(flags, real.gathered, fake)
-    if flags["save_stats"]:
-        mean, covariance, count = real.gathered.gaussian
-        kept = {"mu": mean, "sigma": covariance, "count": np.array(count)}
-        gathering.write(expanded(flags["save_stats"]), kept)
-    return net.suffix, real.gathered, fake
+        found = scoring.compared(wanted, real, fake, shape)
+        if flags["save_stats"]:
+            mean, covariance, count = real.gathered.gaussian
+            kept = {"mu": mean, "sigma": covariance, "count": np.array(count)}
+            gathering.write(expanded(flags["save_stats"]), kept)
+    elif flags["save_stats"]:
+        raise UserError("--save_stats is for --metrics=fid and the like; leave it out")
+    if wanted.paired:
+        sides = (image_sets.open_set(flags[name], flags["size"]) for name in ("real", "fake"))
+        names, each = image_pairs.scored(
+            *sides, wanted.paired, flags["num"], flags["luma"], flags["border"]
+        )
+        found |= scoring.of_pairs(wanted, each)
+        _write_each(flags["each"], names, each)
+    return found
+
+
+def _score_given(flags: dict, settings: Settings) -> dict[str, float]:
+    """Numbers of the features of both sets, which a file brings."""
+    for name in ("real", "fake", "weights", "save_stats"):
+        if flags[name]:
+            raise UserError(
+                f"--features={flags['features']} brings the features of both sets; leave out "
+                f"--{name}"
+            )
+    sets, paired = scoring.chosen("--metrics", flags["metrics"])
+    if paired:
+        raise UserError(
+            f"{paired[0]} is of images, and --features={flags['features']} brings features alone"
+        )
+    real, fake = _given(flags["features"])
+    wanted = Wanted(sets, (), settings, None, "_given")
+    return scoring.compared(wanted, scoring.of_file(flags["features"], real), fake, None)
+
+
+def _write_each(
+    path: str, names: Mapping[str, Sequence[str]], each: Mapping[str, np.ndarray]
+) -> None:
+    """What each image scores, as CSV: a column for each score of the images that have it.
+
+    Args:
+      path: of the file; "": none is written.
+      names: end of the scores' names -> the images' names.
+      each: name -> [N].
+    """
+    if not path:
+        return
+    out = io.StringIO()
+    lines = csv.writer(out, lineterminator="\n")
+    for end, images in names.items():
+        columns = {name: values for name, values in each.items() if name.endswith(end)}
+        lines.writerow(["image", *columns])
+        for i, image in enumerate(images):
+            lines.writerow([image, *(float(values[i]) for values in columns.values())])
+    write_atomically(expanded(path), out.getvalue().encode())
+
+
+def _table(flags: dict) -> int:
+    """The runs' scores side by side."""
+    names = ("table", "metrics", "anyway")
+    unread = [n for n in FLAGS if n not in names and flags[n] != FLAGS[n]]
+    if unread:
+        raise UserError(f"--{unread[0]} isn't of --table, which prints scores that are there")
+    sets, paired = scoring.chosen("--metrics", flags["metrics"])
+    runs = [run for run in flags["table"].split(",") if run]
+    print(score_table.table(runs, (*sets, *paired), flags["anyway"]))
+    return 0
 
 
 def _statistics(path: str, names: Sequence[str]) -> Gathered | None:
@@ -317,7 +390,7 @@ def _statistics(path: str, names: Sequence[str]) -> Gathered | None:
             f"{path} holds mu {list(mean.shape)} and sigma {list(covariance.shape)}; statistics "
             "of D features are [D] and [D, D]"
         )
-    more = [name for name in names if "features" in scores.SCORES[name].takes]
+    more = [name for name in names if name not in scores.OF_STATISTICS]
     if more:
         raise UserError(
             f"{path} holds statistics alone, and {more[0]} needs the images themselves; "
@@ -349,34 +422,6 @@ def _given(path: str) -> tuple[Gathered, Gathered]:
     if widths[0] != widths[1]:
         raise UserError(f"{path}: features of {widths[0]} numbers (real) and {widths[1]} (fake)")
     return found["real"], found["fake"]
-
-
-def _require_enough(
-    names: Sequence[str], settings: Settings, real: Gathered, fake: Gathered
-) -> None:
-    """
-    Raises:
-      UserError: for settings that need larger sets.
-    """
-    least = min(real.gaussian.count or fake.gaussian.count, fake.gaussian.count)
-    if "prdc" in names:
-        for name in ("neighbours", "wide_neighbours"):
-            if getattr(settings, name) >= least:
-                raise UserError(
-                    f"of {least} images none has a neighbour number {getattr(settings, name)}; "
-                    f"prdc takes more images, or a smaller --{name}"
-                )
-    if "kid" in names and settings.subsets and settings.subset_size > least:
-        raise UserError(
-            f"kid takes subsets of {settings.subset_size} images, and there are {least}; try "
-            f"--subset_size={least}, or --subsets=0 for all at once"
-        )
-    if "is" in names and settings.splits > fake.gaussian.count:
-        raise UserError(
-            f"{fake.gaussian.count} images can't be split into {settings.splits}; try --splits=1"
-        )
-    if "is" in names and fake.logits is None:
-        raise UserError("is (Inception Score) needs logits: an array `fake_logits`")
 
 
 if __name__ == "__main__":

@@ -27,10 +27,14 @@ ROWS = 1024  # of features that are joined to the moments at a time
 
 
 class Images(Protocol):
-    """Images of one size, one after another; `files` of them, if all can be read."""
+    """Images of one size, one after another; `files` of them, if all can be read.
+
+    Their `labels` are known when all were given; None where they have none.
+    """
 
     name: str
     files: int
+    labels: np.ndarray | None
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
 
@@ -63,7 +67,9 @@ def features(
         }
         file = _cache_file(made_of)
         if kept := _cached(file, takes):
-            return kept
+            gathered, shape = kept
+            labels = None if images.labels is None else images.labels[: num or None]
+            return gathered._replace(labels=labels), shape
     reading = Reading(images, num)
     gathered, shape = gather(which, net, reading, takes)
     if reading.broken:
@@ -104,8 +110,9 @@ def gather(
         missing = [name for name in takes if name not in found]
         if missing:
             raise UserError(
-                f"{net.record['features']} makes no {missing[0]}, which `is` (Inception Score) "
-                "needs; it takes a classifier, such as --features=inception --weights=FILE"
+                f"{net.record['features']} makes no {missing[0]}, which `is` (Inception Score) and "
+                "class_accuracy need; they take a classifier, such as --features=classifier:RUN or "
+                "--features=inception --weights=FILE"
             )
         for name in takes:
             kept[name].append(found[name])
@@ -116,7 +123,7 @@ def gather(
     if moments.count < 2:
         raise UserError(f"{images.name} has {moments.count} image; it takes at least 2")
     parts = {name: np.concatenate(rows) for name, rows in kept.items()}
-    return Gathered(frechet.gaussian(moments), **parts), first.shape
+    return Gathered(frechet.gaussian(moments), **parts, labels=images.labels), first.shape
 
 
 def _joined(moments: frechet.Moments | None, rows: list[np.ndarray]) -> frechet.Moments | None:

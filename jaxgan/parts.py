@@ -1,6 +1,8 @@
 """Many rows through a compiled function, some at a time."""
 
-from collections.abc import Callable
+import collections
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -26,3 +28,46 @@ def in_parts(function: Callable[..., Any], size: int, *arrays: np.ndarray) -> An
         whole = [np.concatenate([x, np.repeat(x[-1:], size - count, 0)]) for x in part]
         parts.append(jax.tree.map(lambda y, n=count: np.asarray(y)[:n], function(*whole)))
     return jax.tree.map(lambda *ys: np.concatenate(ys), *parts)
+
+
+# At a time on a device: few enough for any memory, and always as many, since another number would
+# be another program, with roundings of its own.
+AT_A_TIME, PIXELS = 64, 2**20
+
+
+def in_chunks(
+    made: Callable[..., jax.Array],
+    held: Sequence[Any],
+    columns: Callable[[np.ndarray], tuple[np.ndarray, ...]],
+    count: int,
+    shape: tuple[int, ...],
+    devices: Sequence[jax.Device] | None = None,
+) -> Iterator[np.ndarray]:
+    """`made(*held, *columns(indices))` of indices below `count`, one result at a time.
+
+    Each device runs the program of one device on chunks of a fixed size. The last chunk is whole,
+    too: what an index becomes can't depend on how many there are.
+
+    Args:
+      made: compiled.
+      held: what stays the same, put on each device once.
+      columns: int32 indices [n] -> arrays of n rows.
+      count: how many.
+      shape: of one result.
+      devices: to make them on; without it all that this process has.
+    """
+    size = max(1, min(AT_A_TIME, PIXELS // math.prod(shape[:2])))
+    chunks = -(-count // size)
+    places = list(devices or jax.local_devices())[:chunks]
+    there = [jax.device_put(tuple(held), place) for place in places]
+    ahead: collections.deque[jax.Array] = collections.deque()
+    done = 0
+    for chunk in range(chunks + len(places)):
+        if chunk < chunks:
+            at = np.arange(chunk * size, (chunk + 1) * size, dtype=np.int32)
+            here = chunk % len(places)
+            ahead.append(made(*there[here], *jax.device_put(columns(at), places[here])))
+        if chunk >= len(places):
+            images = np.asarray(ahead.popleft(), np.float32)
+            yield from images[: count - done]
+            done += size

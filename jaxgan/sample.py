@@ -24,12 +24,11 @@ for bit, on any number of devices. It becomes a PNG, `000000.png` and so on; a `
 - `--overwrite`: replaces files that are there already; without it nothing is ever replaced.
 """
 
-import collections
 import io
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -40,6 +39,7 @@ from jaxgan import animations, awake, commandline, pictures, trained, workdir
 from jaxgan.data import arrays, datasets
 from jaxgan.errors import UserError
 from jaxgan.files import write_atomically
+from jaxgan.parts import in_chunks
 from jaxgan.tasks.task import noise, sampler
 from jaxgan.translate import encoded, require_free
 
@@ -59,9 +59,6 @@ FLAGS = {
     "weights": "auto",
     "overwrite": False,
 }
-# At a time on a device: few enough for any memory, and always as many, since another number would
-# be another program, with roundings of its own.
-AT_A_TIME, PIXELS = 64, 2**20
 MOST, MOST_IN_GRID, MOST_WAYS = 10_000_000, 2500, 100
 COLUMNS = 8  # of a grid, at least
 STEPS, FRAMES = 8, 28  # of one way: pictures in its row; frames, of which the row takes every 4th
@@ -268,7 +265,8 @@ def samples(
     def columns(at):
         return at, _labels(at, asked.classes)
 
-    return _in_chunks(made, run, asked.seed, columns, asked.num, devices)
+    held = run.weights, jax.random.key(asked.seed)
+    return in_chunks(made, held, columns, asked.num, _shape(run), devices)
 
 
 def ways(
@@ -298,41 +296,12 @@ def ways(
         return start, (start + 1) % asked.num, shares, _labels(start, asked.classes)
 
     count = asked.num * (FRAMES + 1)
-    return _in_chunks(made, run, asked.seed, columns, count, devices)
+    held = run.weights, jax.random.key(asked.seed)
+    return in_chunks(made, held, columns, count, _shape(run), devices)
 
 
 def _labels(at: np.ndarray, classes: tuple[int, ...]) -> np.ndarray:
     return np.asarray(classes or (0,), np.int32)[at % (len(classes) or 1)]
-
-
-def _in_chunks(
-    made: Callable[..., jax.Array],
-    run: trained.Run,
-    seed: int,
-    columns: Callable[[np.ndarray], tuple[np.ndarray, ...]],
-    count: int,
-    devices: Sequence[jax.Device] | None,
-) -> Iterator[np.ndarray]:
-    """`made(weights, key, *columns(indices))` of indices below `count`, one result at a time.
-
-    Each device runs the program of one device on chunks of a fixed size. The last chunk is whole,
-    too: what an index becomes can't depend on how many there are.
-    """
-    size = max(1, min(AT_A_TIME, PIXELS // math.prod(_shape(run)[:2])))
-    chunks = -(-count // size)
-    places = list(devices or jax.local_devices())[:chunks]
-    held = [jax.device_put((run.weights, jax.random.key(seed)), place) for place in places]
-    ahead: collections.deque[jax.Array] = collections.deque()
-    done = 0
-    for chunk in range(chunks + len(places)):
-        if chunk < chunks:
-            at = np.arange(chunk * size, (chunk + 1) * size, dtype=np.int32)
-            here = chunk % len(places)
-            ahead.append(made(*held[here], *jax.device_put(columns(at), places[here])))
-        if chunk >= len(places):
-            images = np.asarray(ahead.popleft(), np.float32)
-            yield from images[: count - done]
-            done += size
 
 
 def stacked(made: np.ndarray, classes: tuple[int, ...], values: arrays.Values) -> bytes:

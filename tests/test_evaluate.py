@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import evaluate, main, records, run_images
+from jaxgan import commandline, evaluate, experiment, fields, main, records, workdir
+from jaxgan.checkpoint import Checkpoints
 from jaxgan.data import image_sets
 from jaxgan.metrics import random_features
 from jaxgan.metrics.frechet import fit, frechet_distance
@@ -166,7 +167,9 @@ def test_a_run(trained, capsys):
         other,
     ]
     how = lines[-1]["how"]
-    assert how["fake"] == {"count": 20, "seed": 1, "weights": "ema"}
+    hashed = how["fake"].pop("weights_sha256")
+    assert how["fake"] == {"count": 20, "seed": 1, "weights": "ema", "trained_seed": 0}
+    assert {line["how"]["fake"].get("weights_sha256", hashed) for line in lines} == {hashed}
     assert how["real"]["count"] > 20
     assert {"network", "settings", "versions", "device", "git", "code"} <= set(how)
 
@@ -185,7 +188,7 @@ def test_a_run_beside_a_folder(trained, tmp_path, capsys):
     assert scored(capsys, *argv)["fid_random"] > 0
     np.savez(tmp_path / "real.npz", images=noise(12, 8, channels=1))
     assert evaluate.main(argv) == 2
-    assert "--size=16 fits the real ones" in capsys.readouterr().err
+    assert "real images are 8 x 8 and fake ones 16 x 16" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -197,6 +200,9 @@ def test_a_run_beside_a_folder(trained, tmp_path, capsys):
         ("--weights=absent.pth", "leave it out"),
         ("--num=1", "at least 2"),
         ("--metrics=is", "makes no logits"),
+        ("--metrics=psnr", "no truth beside them"),
+        ("--each=x.csv", "leave it out"),
+        ("--luma", "for two sets"),
     ],
 )
 def test_mistakes_with_a_run(words, told, trained, capsys):
@@ -204,26 +210,68 @@ def test_mistakes_with_a_run(words, told, trained, capsys):
     assert told in capsys.readouterr().err
 
 
-def test_runs_that_make_no_images_of_noise(tmp_path, capsys):
-    for name, told in (("pix2pix", "jaxgan.translate"), ("toy", "points in the plane")):
-        config = Path(__file__).parents[1] / f"configs/{name}.py"
-        argv = [
-            f"--config={config}:smoke",
-            "--config.train.steps=1",
-            f"--workdir={tmp_path / name}",
-        ]
-        argv += ["--config.train.seeds=1"] if name == "toy" else []
-        assert main.main(argv) == 0
-        capsys.readouterr()
-        assert evaluate.main([f"--workdir={tmp_path / name}"]) == 2
-        assert told in capsys.readouterr().err
+def begun(name, folder, *given):
+    """A run's folder with networks that haven't learned anything."""
+    config = f"--config={Path(__file__).parents[1] / f'configs/{name}.py'}:smoke"
+    config = fields.resolve(commandline.parse([config, *given], {}, "test").config)
+    built = experiment.build(config, 1)
+    workdir.record(folder, {**config.to_dict(), "found": {"train": 1}}, ["test"])
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(1, built.init(0), {}, {})
+    return folder
+
+
+def test_points_have_no_images(tmp_path, capsys):
+    run = begun("toy", tmp_path / "toy", "--config.train.seeds=1")
+    assert evaluate.main([f"--workdir={run}"]) == 2
+    assert "nothing that fid can be of" in capsys.readouterr().err
+
+
+def test_runs_that_translate(tmp_path, capsys):
+    """Both ways beside the other side's test images, and each image beside its truth."""
+    folder = begun("cyclegan", tmp_path / "run")
+    each = tmp_path / "each.csv"
+    argv = [f"--workdir={folder}", "--metrics=fid,psnr,l1", "--num=5", f"--each={each}"]
+    found = scored(capsys, *argv)
+    ways = ("AtoB", "BtoA")
+    assert {f"{name}_{way}" for name in ("fid_random", "psnr", "l1") for way in ways} <= set(found)
+    line = records.read(folder / "scores.jsonl")[-1]
+    assert line["psnr_AtoB"] > 0
+    assert line["how"]["real"]["AtoB"] != line["how"]["real"]["BtoA"]
+    assert line["how"]["fake"]["count_AtoB"] == line["how"]["fake"]["pairs"] == 5
+    rows = [row.split(",") for row in each.read_text().splitlines()]
+    assert len(rows) == 2 * 6
+    at = rows[0].index("psnr_AtoB")
+    assert np.mean([float(row[at]) for row in rows[1:6]]) == pytest.approx(line["psnr_AtoB"])
+    low, high = (line[f"psnr_AtoB_resampled_{end}"] for end in ("low", "high"))
+    assert low < line["psnr_AtoB"] < high
+    assert "copies_random_AtoB_resampled_low" in scored(
+        capsys, *argv[:1], "--metrics=copies", "--num=8", "--resamples=2"
+    )
+
+
+def test_runs_with_a_truth(tmp_path, capsys):
+    """The numbers are those that training logs."""
+    for name, number in (("pix2pix", "psnr"), ("srgan", "psnr_test")):
+        folder = begun(name, tmp_path / name)
+        found = scored(capsys, f"--workdir={folder}", "--metrics=psnr,l1", "--num=4")
+        run = open_run(str(folder))
+        run.config.evaluate.num = 4
+        data = experiment.open_data(run.config, run.built.task)
+        bench = run.built.task.bench(run.config, data, run.built.game)
+        wanted = bench.evaluate(run.weights, 0)[0]
+        assert found[number] == pytest.approx(wanted[number], rel=1e-5)
+    assert evaluate.main([f"--workdir={tmp_path / 'srgan'}"]) == 2
+    assert "try --metrics=psnr" in capsys.readouterr().err
+    assert "fid_random" in scored(capsys, f"--workdir={tmp_path / 'pix2pix'}", "--num=4")
 
 
 def test_a_run_beside_statistics(trained, tmp_path, capsys):
     """Those of its own data say the same as these."""
     first = scored(capsys, f"--workdir={trained}", "--num=20")
-    x = run_images.real(open_run(str(trained)))
-    np.savez(tmp_path / "real.npz", images=np.stack(list(image_sets.Reading(x))))
+    run = open_run(str(trained))
+    x = experiment.open_data(run.config, run.built.task).train
+    np.savez(tmp_path / "real.npz", images=np.stack([x[i] for i in range(len(x))]))
     both = [f"--real={tmp_path / 'real.npz'}", f"--fake={tmp_path / 'real.npz'}"]
     scored(capsys, *both, f"--save-stats={tmp_path / 'stats.npz'}")
     argv = [f"--workdir={trained}", "--num=20", f"--real={tmp_path / 'stats.npz'}"]
@@ -277,7 +325,7 @@ MISTAKES = {
     "--real=real.npz --fake=bright.npz": "values from 0 to 255",
     "--real=real.npz --fake=whole.npz": "int64",
     "--real=real.npz --fake=torn.npz": "can't be read as arrays",
-    "--real=stats.npz --fake=fake.npz": "makes 960",
+    "--real=stats.npz --fake=fake.npz": "the fake one of 960",
     "--real=stats.npz --fake=fake.npz --metrics=prdc": "statistics alone",
     "--real=stats.npz --fake=fake.npz --save_stats=x.npz": "statistics already",
     "--real=odd.npz --fake=fake.npz": "[D] and [D, D]",

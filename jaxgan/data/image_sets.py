@@ -27,12 +27,15 @@ class ImageSet(NamedTuple):
       source: [H, W, C], uint8 or float32 in [-1, 1]; some of a folder may be unreadable.
       digest: gives that of the files' bytes, in their order; read once, when it is asked for.
       size: side of the square that each is fitted to; 0: all have one size already.
+      labels: int [N], the class of each, or the sub-folder that it lies in; None where there are
+        none.
     """
 
     name: str
     source: Source
     digest: Callable[[], str]
     size: int
+    labels: np.ndarray | None = None
 
 
 def open_set(path: str, size: int = 0) -> ImageSet:
@@ -47,13 +50,16 @@ def open_set(path: str, size: int = 0) -> ImageSet:
     Raises:
       UserError: there is no such thing, or its arrays are something else.
     """
-    where = expanded(path)
+    where, labels = expanded(path), None
     if where.suffix.lower() in (".npz", ".npy"):
         source, files = _Array(where, size), [where]
     else:
         source = ImageFolder(where, channels=3, size=size or None)
         files = [where / name for name in source.names]
-    return ImageSet(path, source, cache(partial(_digest, files)), size)
+        folders = [str(Path(name).parent) for name in source.names]
+        if len(set(folders)) > 1:
+            labels = np.unique(folders, return_inverse=True)[1]
+    return ImageSet(path, source, cache(partial(_digest, files)), size, labels)
 
 
 class _Array:
@@ -139,6 +145,7 @@ class Reading:
       name: that of the set.
       files: how many there are to be read.
       broken: what couldn't be read, and was left out.
+      labels: of those that could, once they are read.
     """
 
     def __init__(self, images: ImageSet, num: int = 0):
@@ -150,6 +157,11 @@ class Reading:
         self.source, self.name = images.source, images.name
         self.files = min(num or len(images.source), len(images.source))
         self.broken: list[UnreadableImage] = []
+        self._all_labels, self._whole = images.labels, np.ones(self.files, bool)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        return None if self._all_labels is None else self._all_labels[: self.files][self._whole]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """
@@ -161,6 +173,7 @@ class Reading:
         for index, image in enumerate(self._ahead()):
             if isinstance(image, UnreadableImage):
                 self.broken.append(image)
+                self._whole[index] = False
                 continue
             name = names[index] if isinstance(names, list) else f"image {index}"
             first = first or (name, image.shape)

@@ -107,9 +107,7 @@ def factor(covariance: np.ndarray) -> np.ndarray:
     return rows[:, : max(rank, 1)]
 
 
-def frechet_infinity(
-    real: Gaussian, fake: np.ndarray, points: int = 15, seed: int = 0
-) -> float:
+def frechet_infinity(real: Gaussian, fake: np.ndarray, points: int = 15, seed: int = 0) -> float:
     """The Frechet distance of infinitely many fakes, extrapolated; may be below 0.
 
     FID of N fakes is too large by about a constant over N. A line through the FID of `points`

@@ -53,9 +53,7 @@ class Block(NamedTuple):
 
     def inner(self) -> np.ndarray:
         """Inner products of the features, [rows, columns]."""
-        return (
-            self.products + self.x.along[self.rows, None] + self.y.along[None, self.columns]
-        )
+        return self.products + self.x.along[self.rows, None] + self.y.along[None, self.columns]
 
     def squared(self) -> np.ndarray:
         """Squared distances, [rows, columns].

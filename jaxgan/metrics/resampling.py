@@ -37,7 +37,7 @@ def of_score(
     Drawn with repetition, as the bootstrap does it, an image would be its own nearest neighbour,
     and sets of fewer different images have another FID. Of halves without repetition a score
     spreads as much as that of whole sets does from one draw to another (Shao & Wu 1989, the
-    delete-half jackknife); its own bias, as of FID, which grows as sets become smaller, is left out.
+    delete-half jackknife); its bias, which grows as sets become smaller, as FID's, is left out.
 
     Args:
       score: (indices of real, indices of fake images) -> name -> value.

@@ -126,6 +126,7 @@ SCORES = {
     "copies": Score({"copies": "min", "nearness": "max"}, ("features",), _copies),
     "class_accuracy": Score({"class_accuracy": "max"}, ("logits", "labels"), _accuracy),
 }
+OF_STATISTICS = ("fid", "fid_infinity", "is", "class_accuracy")  # no real features are needed
 PAIRED = {"psnr": "max", "ssim": "max", "l1": "min"}  # of images beside their truth
 
 
@@ -179,7 +180,7 @@ def _computed(
 
 
 def _of_pairs(real: Gathered, fake: Gathered, settings: Settings) -> dict[str, Sequence[float]]:
-    """KID and the scores by neighbours, of one pass over all pairs, which takes most of the time."""
+    """KID and the scores by neighbours, of one pass over all pairs, which takes the most time."""
     counts = len(real.features), len(fake.features)
     near, wide = settings.neighbours, settings.wide_neighbours
     around = neighbours.Neighbours(counts, sorted({near, wide}))
@@ -214,11 +215,21 @@ def of_images(each: Mapping[str, np.ndarray], settings: Settings) -> dict[str, f
     return found
 
 
+def numbers_of(name: str) -> tuple[str, ...]:
+    """Those that a name of `SCORES` or `PAIRED` makes."""
+    return tuple(SCORES[name].names) if name in SCORES else (name,)
+
+
+def base(name: str) -> str:
+    """The number that a name is of, whatever it ends with: `fid` of `fid_random_AtoB`; or ""."""
+    known = [*PAIRED, *(n for score in SCORES.values() for n in score.names)]
+    return max((n for n in known if name == n or name.startswith(f"{n}_")), key=len, default="")
+
+
 def better(name: str) -> str:
-    """Whether the "max" or the "min" of a number is best, by its name, whatever it ends with.
+    """Whether the "max" or the "min" of a number is best.
 
     "" for a number that no score here makes, or of which neither is best.
     """
     known = PAIRED | {n: b for score in SCORES.values() for n, b in score.names.items()}
-    fits = [n for n in known if name == n or name.startswith(f"{n}_")]
-    return known[max(fits, key=len)] if fits else ""
+    return known.get(base(name), "")

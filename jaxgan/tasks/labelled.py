@@ -8,11 +8,14 @@ from ml_collections import ConfigDict
 
 from jaxgan import pictures
 from jaxgan.commandline import nearest
+from jaxgan.comparisons import Comparison, Fakes, images_of
 from jaxgan.data import datasets, pipeline
+from jaxgan.data.sources import Source
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
 from jaxgan.metrics import modes
 from jaxgan.page import Row, Section
+from jaxgan.parts import in_chunks
 from jaxgan.tasks.task import Bench, Task, images, sampler, settings
 
 SAMPLES = 8  # rows and columns of a grid of samples
@@ -96,7 +99,44 @@ def bench(config: ConfigDict, data: datasets.Labelled, game: Game) -> Bench:
             text += f"; {scores['class_accuracy']:.1%} as the class that was asked for"
         return [text]
 
-    return Bench(grid, evaluate, summary)
+    name = f"the run's data ({config.data.name})"
+    labels = data.labels if game.classes else None
+    real = images_of(name, _Middles(data.train, config.data.image_size), labels)
+
+    def compare(weights, seed):
+        def fakes(count):
+            asked = np.arange(count, dtype=np.int32) % max(game.classes, 1)
+
+            def each():
+                held = weights, jax.random.key(seed)
+                shape = config.data.image_size, config.data.image_size, config.data.channels
+
+                def columns(at):
+                    return at, at % np.int32(max(game.classes, 1))
+
+                return in_chunks(made, held, columns, count, shape)
+
+            whole = config.data.get("dtype", "uint8") == "uint8"
+            return Fakes("the run's samples", count, asked if game.classes else None, each, whole)
+
+        return [Comparison("", real, fakes)]
+
+    return Bench(grid, evaluate, summary, compare)
+
+
+class _Middles:
+    """Images as large as those that are made: the middles of larger ones that crops are cut of."""
+
+    def __init__(self, source: Source, size: int):
+        self.source, self.size = source, size
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        image = self.source[index]
+        top, left = ((n - self.size) // 2 for n in image.shape[:2])
+        return image[top : top + self.size, left : left + self.size]
 
 
 def _measured(data: datasets.Labelled) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from jaxgan import evaluators, pictures
 from jaxgan.commandline import nearest
+from jaxgan.comparisons import Comparison, Fakes, images_of
 from jaxgan.data import datasets, pipeline
 from jaxgan.data.paired import Paired
 from jaxgan.errors import UserError
@@ -67,14 +68,28 @@ def bench(config: ConfigDict, data: Paired, game: Game) -> Bench:
         rows = [[inputs[i], fake[i], truth[i]] for i in range(shown)]
         return rows, ["input", "output", "truth"], None
 
-    def evaluate(weights, seed):
-        fake, wanted = translated(weights, seed, len(tests)), evaluators.unit(truth)
+    def judged_each(fake):
+        wanted = evaluators.unit(truth)
         small = min(wanted.shape[1:3]) < pairs.WINDOW
-        each = {
+        return {
             name: metric(np.clip(fake, -1, 1), wanted)
             for name, metric in METRICS.items()
             if not (small and name == "ssim")
         }
+
+    def each_image(weights, seed):
+        return {"": names}, judged_each(translated(weights, seed, len(tests)))
+
+    def compare(weights, seed):
+        def made():
+            return iter(np.clip(translated(weights, seed, len(tests)), -1, 1))
+
+        fakes = Fakes("the run's outputs", len(tests), None, made, truth.dtype == np.uint8)
+        return [Comparison("", real, lambda count: fakes)]
+
+    def evaluate(weights, seed):
+        fake = translated(weights, seed, len(tests))
+        each = judged_each(fake)
         rows = [
             Row(
                 name,
@@ -89,7 +104,8 @@ def bench(config: ConfigDict, data: Paired, game: Game) -> Bench:
             means |= scores(pictures.to_uint8(fake)) | of_truth
         return means, [Section("input → output", rows)]
 
-    return Bench(grid, evaluate, summary)
+    real = images_of("the run's true test images", truth)
+    return Bench(grid, evaluate, summary, compare, each_image)
 
 
 def map_judge(data: Paired, inputs: np.ndarray, truth: np.ndarray):

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
+from jaxgan.comparisons import Comparison
 from jaxgan.data import datasets, pipeline
 from jaxgan.games.game import Batch, Game
 from jaxgan.page import Section
@@ -17,6 +19,9 @@ def in_pixels(config: ConfigDict) -> str:
     return f"{config.data.batch_size} x {config.data.image_size} px"
 
 
+Each = tuple[dict[str, list[str]], dict[str, np.ndarray]]
+
+
 class Bench(NamedTuple):
     """What becomes of weights (net -> variables) in a run's pictures and scores.
 
@@ -25,11 +30,17 @@ class Bench(NamedTuple):
         them depends on the seed alone.
       evaluate: (weights, seed) -> (scores, sections of the test page).
       summary: scores -> sentences.
+      compare: (weights, seed) -> what is made beside what it should be like, for scores of sets;
+        None where it isn't images.
+      each: (weights, seed) -> end of scores' names -> names of the test images, and name -> [N] of
+        what each image scores beside its truth; None where there is no truth.
     """
 
     grid: Callable[[Any, int], tuple]
     evaluate: Callable[[Any, int], tuple[dict[str, float], list[Section]]]
     summary: Callable[[Mapping[str, float]], list[str]]
+    compare: Callable[[Any, int], list[Comparison]] | None = None
+    each: Callable[[Any, int], Each] | None = None
 
 
 class Task(NamedTuple):

@@ -1,6 +1,6 @@
 """Small images and the large ones that they were, for super-resolution."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import jax
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxgan import pictures, tiles
+from jaxgan import evaluators, pictures, tiles
 from jaxgan.commandline import nearest
 from jaxgan.data import datasets, pipeline
 from jaxgan.data.bicubic import KERNELS
@@ -16,6 +16,7 @@ from jaxgan.data.sources import Cached
 from jaxgan.data.upscaling import Reduced, Upscaling
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
+from jaxgan.metrics import pairs
 from jaxgan.metrics.upscaling import fine_energies, scores
 from jaxgan.page import Row, Section
 from jaxgan.tasks.paired import translator
@@ -80,12 +81,29 @@ def bench(config: ConfigDict, data: Upscaling, game: Game) -> Bench:
             rows.append([nearest_, bicubic(small), enlarged(weights, small), truth])
         return rows, ["input", "bicubic", "output", "truth"], None
 
+    def each_image(weights, seed):
+        """As `evaluate` scores them, on luma and RGB, without the border, and their L1."""
+        names, found = {}, {}
+        for of, truths in data.tests.items():
+            smalls = Reduced(truths, scale, kernel)
+            count = min(config.evaluate.num or len(truths), len(truths))
+            names[f"_{of}"] = list(_names(truths, count))
+            each = []
+            for i in range(count):
+                output = enlarged(weights, smalls[i])
+                l1 = pairs.l1(*(evaluators.unit(x)[None] for x in (output, truths[i])))
+                each.append(scores(output, truths[i], scale) | {"l1": float(l1[0])})
+            # What the smallest image is too small for has no mean.
+            there = [metric for metric in each[0] if all(metric in one for one in each)]
+            found |= {f"{m}_{of}": np.array([one[m] for one in each]) for m in there}
+        return names, found
+
     def evaluate(weights, seed):
         means, sections = {}, []
         for name, truths in data.tests.items():
             smalls, rows, each, fine = Reduced(truths, scale, kernel), [], [], []
             count = min(config.evaluate.num or len(truths), len(truths))
-            names = getattr(truths, "names", None) or [f"scene {i}" for i in range(count)]
+            names = _names(truths, count)
             for i in range(count):
                 small, truth = smalls[i], truths[i]
                 output, plain = enlarged(weights, small), bicubic(small)
@@ -120,7 +138,11 @@ def bench(config: ConfigDict, data: Upscaling, game: Game) -> Bench:
             lines.append(f"{line}; detail {means[f'detail_{name}']:.2f} of the truth's")
         return lines
 
-    return Bench(grid, evaluate, summary)
+    return Bench(grid, evaluate, summary, each=each_image)
+
+
+def _names(truths, count: int) -> Sequence[str]:
+    return getattr(truths, "names", None) or [f"scene {i}" for i in range(count)]
 
 
 def _middle(image: np.ndarray) -> np.ndarray:

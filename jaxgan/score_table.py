@@ -1,0 +1,99 @@
+"""Runs' scores side by side, where they can be compared."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxgan import logs, records, workdir
+from jaxgan.commandline import nearest
+from jaxgan.errors import UserError
+from jaxgan.metrics import scores
+
+# What may differ between scores that are compared: it is what a comparison is of, or nothing.
+FREE = ("weights_sha256", "trained_seed", "metrics")
+
+
+def table(runs: Sequence[str], names: Sequence[str], anyway: bool = False) -> str:
+    """The last line of each run's scores.jsonl that has all of `names`, as text.
+
+    Args:
+      runs: folders.
+      names: of `scores.SCORES` and `scores.PAIRED`.
+      anyway: scores that can't be compared are marked, instead of refused.
+
+    Returns:
+      A row for each run: its step and its numbers; below them what differs, if anything.
+
+    Raises:
+      UserError: for a run without such scores, or scores that can't be compared.
+    """
+    if len(runs) < 2:
+        raise UserError("--table takes two runs or more, with commas between them")
+    chosen = [_line(run, names) for run in runs]
+    facts = [flat(line["how"]) for line in chosen]
+    unlike = differences(facts)
+    if unlike and not anyway:
+        listing = "\n".join(f"  {name}: {_values(values)}" for name, values in unlike.items())
+        raise UserError(
+            f"these scores can't be compared; between the runs differ\n{listing}\nScore them "
+            "alike, or add --anyway: then they are marked"
+        )
+    columns = list(dict.fromkeys(name for line in chosen for name in _numbers(line, names)))
+    rows = [["run", "step", *columns]]
+    for run, line, fact in zip(runs, chosen, facts, strict=True):
+        apart = any(fact.get(name) != facts[0].get(name) for name in unlike)
+        mark = " *" if apart else ""
+        row = [f"{line[name]:.6g}{mark}" if name in line else "-" for name in columns]
+        rows.append([run, str(line["step"]), *row])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    if unlike:
+        lines.append("* not comparable with the first run; between the runs differ")
+        lines += [f"  {name}: {_values(values)}" for name, values in unlike.items()]
+    return "\n".join(lines)
+
+
+def differences(facts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """What several scores don't have in common: name -> the value of each."""
+    names = dict.fromkeys(name for fact in facts for name in fact)
+    found = {name: [fact.get(name) for fact in facts] for name in names}
+    free = {name for name in found if name.rpartition(".")[2] in FREE or name in FREE}
+    return {n: v for n, v in found.items() if n not in free and any(x != v[0] for x in v)}
+
+
+def flat(how: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested mappings as `outer.inner` -> value."""
+    found = {}
+    for name, value in how.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = value
+    return found
+
+
+def _line(run: str, names: Sequence[str]) -> dict[str, Any]:
+    workdir.recorded_config(run)
+    lines = [x for x in records.read(workdir.resolve(run) / logs.SCORES) if "how" in x]
+    having = [line for line in lines if set(names) <= set(line["how"]["metrics"])]
+    if not having:
+        there = list(dict.fromkeys(name for line in lines for name in line["how"]["metrics"]))
+        hint = f" (it has {nearest(names[0], there)})" if there else ""
+        raise UserError(
+            f"{run} has no line of {', '.join(names)} in its scores.jsonl{hint}; make it by "
+            f"python -m jaxgan.evaluate --workdir={run} --metrics={','.join(names)}"
+        )
+    return having[-1]
+
+
+def _numbers(line: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Names of a line's numbers that belong to some scores."""
+    made = [number for name in names for number in scores.numbers_of(name)]
+    return [
+        key
+        for key, value in line.items()
+        if isinstance(value, (int, float)) and scores.base(key) in made
+    ]
+
+
+def _values(values: Sequence[Any]) -> str:
+    return " | ".join("-" if value is None else str(value) for value in values)

@@ -1,0 +1,280 @@
+"""Scores as they are asked for: names and features to numbers, for commands and for training."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxgan import gathering
+from jaxgan.commandline import nearest
+from jaxgan.data.image_sets import ImageSet
+from jaxgan.errors import UserError
+from jaxgan.files import digest
+from jaxgan.metrics import networks, scores
+from jaxgan.metrics.networks import Network
+from jaxgan.metrics.scores import Gathered, Settings
+
+KNOWN = (*scores.SCORES, *scores.PAIRED)
+
+
+class Wanted(NamedTuple):
+    """Which scores, and how they are made.
+
+    Attributes:
+      sets: names of `scores.SCORES`.
+      paired: names of `scores.PAIRED`.
+      settings: of all of them.
+      net: what makes features; None where no score needs them, or they are given.
+      suffix: what names of numbers end with, for the features that they are of.
+    """
+
+    sets: tuple[str, ...]
+    paired: tuple[str, ...]
+    settings: Settings
+    net: Network | None
+    suffix: str
+
+    @property
+    def takes(self) -> set[str]:
+        """The parts of `Gathered` that networks are to give."""
+        parts = {part for name in self.sets for part in scores.SCORES[name].takes} - {"labels"}
+        return parts | ({"features"} if self.settings.resamples else set())
+
+
+class Real(NamedTuple):
+    """The real side of a comparison.
+
+    Attributes:
+      gathered: what scores take of it.
+      shape: of one image; None of statistics, which have none.
+      name: what the user calls it.
+      record: gives what a score's line says of it, with a hash.
+    """
+
+    gathered: Gathered
+    shape: tuple[int, ...] | None
+    name: str
+    record: Callable[[], dict[str, Any]]
+
+
+def chosen(flag: str, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names with commas between them: those of sets, and those of pairs.
+
+    Args:
+      flag: what the user calls it.
+      text: as `fid,prdc`.
+
+    Raises:
+      UserError: for none, or one that there isn't.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in KNOWN:
+            raise UserError(f"{flag}={text}: there is no {name!r}; " + nearest(name, list(KNOWN)))
+    if not names:
+        raise UserError(f"{flag} names none; it takes {', '.join(KNOWN)}")
+    sets = tuple(name for name in names if name in scores.SCORES)
+    return sets, tuple(name for name in names if name in scores.PAIRED)
+
+
+def wanted(
+    flag: str, text: str, settings: Settings, features: str, weights: str, resize: str
+) -> Wanted:
+    """Scores by name, of features by name.
+
+    Args:
+      flag, text: as `chosen` takes them.
+      settings: of the scores.
+      features, weights, resize: as `networks.network` takes them.
+
+    Raises:
+      UserError: for what there isn't.
+    """
+    sets, paired = chosen(flag, text)
+    net = networks.network(features, weights, resize) if sets else None
+    return Wanted(sets, paired, settings, net, net.suffix if net else "")
+
+
+def numbers(found: Wanted, suffixes: Sequence[str]) -> list[str]:
+    """Names of all numbers but intervals that a run gives whose comparisons end with `suffixes`."""
+    made = [f"{n}{found.suffix}" for name in found.sets for n in scores.SCORES[name].names]
+    return [f"{name}{suffix}" for suffix in suffixes for name in (*made, *found.paired)]
+
+
+def real_side(found: Wanted, images: ImageSet, num: int, cache: bool) -> Real:
+    """Images through the network, or from the user's cache.
+
+    Args:
+      found: of which the network counts.
+      images: real ones.
+      num: the first so many; 0: all.
+      cache: whether features are kept in the user's cache folder, and found there.
+    """
+    takes = found.takes & {"features"}
+    gathered, shape = gathering.features("real", found.net, images, num, takes, cache)
+
+    def record() -> dict[str, Any]:
+        size, count = images.size, gathered.gaussian.count
+        return {"name": images.name, "digest": images.digest(), "size": size, "count": count}
+
+    return Real(gathered, shape, images.name, record)
+
+
+def compared(
+    found: Wanted,
+    real: Real,
+    fake: Gathered,
+    shape: Sequence[int] | None,
+    as_many: bool = False,
+    suffix: str = "",
+) -> dict[str, float]:
+    """Each number by its name, which ends with what the features are, and `suffix`.
+
+    Args:
+      found: of which the scores of sets count.
+      real, fake: both sides.
+      shape: of one fake image; None where that isn't known.
+      as_many: scores that look at neighbours or pairs are of as many real images as there are
+        fakes, drawn from all. FID's Gaussian stays that of all.
+      suffix: of the comparison.
+
+    Raises:
+      UserError: for images of different sizes, features of different width, or sets that are too
+        small for a score.
+    """
+    if real.shape and shape and tuple(real.shape[:2]) != tuple(shape[:2]):
+        (a, b), (c, d) = real.shape[:2], shape[:2]
+        raise UserError(
+            f"real images are {b} x {a} and fake ones {d} x {c}; --size={min(a, b, c, d)} fits all "
+            "to one size"
+        )
+    gathered = _as_many(real.gathered, fake.gaussian.count) if as_many else real.gathered
+    _require_width(real, fake)
+    _require_enough(found, gathered, fake)
+    try:
+        values = scores.compute(found.sets, gathered, fake, found.settings)
+    except ValueError as error:
+        raise UserError(f"{', '.join(found.sets)}: {error}") from error
+    ends = scores.RESAMPLED
+    shown = {}
+    for name, value in values.items():
+        end = next((f"_{end}" for end in ends if name.endswith(end)), "")
+        shown[f"{name.removesuffix(end)}{found.suffix}{suffix}{end}"] = value
+    return shown
+
+
+def of_pairs(found: Wanted, each: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Means of what images score beside their truth, with intervals.
+
+    Args:
+      found: of which the scores of pairs count.
+      each: name -> [N], what a task gives.
+
+    Raises:
+      UserError: where it gives none of a name.
+    """
+    chosen_ = {}
+    for name in found.paired:
+        parts = {n: values for n, values in each.items() if n == name or n.startswith(f"{name}_")}
+        if not parts:
+            there = ", ".join(each) or "none"
+            raise UserError(f"there is no {name} here; of pairs there is {there}")
+        chosen_ |= parts
+    return scores.of_images(chosen_, found.settings)
+
+
+def hashed(weights: Any) -> str:
+    """Of all arrays of a tree, by their places in it."""
+    whole = hashlib.sha256()
+    for path, array in jax.tree_util.tree_leaves_with_path(weights):
+        array = np.ascontiguousarray(array)
+        whole.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        whole.update(array.tobytes())
+    return whole.hexdigest()[:16]
+
+
+def of_file(path: str, gathered: Gathered) -> Real:
+    """A real side that came from a file of statistics or features."""
+
+    def record() -> dict[str, Any]:
+        return {"name": path, "digest": digest(path)[:16], "count": gathered.gaussian.count}
+
+    return Real(gathered, None, path, record)
+
+
+def how(found: Wanted, real: Mapping[str, Any], fake: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line of scores.jsonl says of its numbers, besides versions, device and code.
+
+    Args:
+      found: what was asked for.
+      real: of `Real.record`, or several of them by name; empty where no set was compared.
+      fake: of the other side: count, seed, weights and the like.
+    """
+    made = {
+        "metrics": [*found.sets, *found.paired],
+        "settings": found.settings._asdict(),
+        "fake": dict(fake),
+    }
+    if found.net:
+        made["network"] = dict(found.net.record)
+    if real:
+        made["real"] = dict(real)
+    return made
+
+
+def _as_many(real: Gathered, num: int) -> Gathered:
+    """Neighbours are nearer among more images: shares of sets of different size say little."""
+    if real.features is None or len(real.features) <= num:
+        return real
+    at = np.sort(np.random.default_rng(0).choice(len(real.features), num, replace=False))
+    labels = None if real.labels is None else real.labels[at]
+    return real._replace(features=real.features[at], labels=labels)
+
+
+def _require_width(real: Real, fake: Gathered) -> None:
+    widths = [side.gaussian.mean.size for side in (real.gathered, fake)]
+    if widths[0] != widths[1]:
+        raise UserError(
+            f"the real side, {real.name}, is of features of {widths[0]} numbers, and the "
+            f"fake one of {widths[1]}"
+        )
+
+
+def _require_enough(found: Wanted, real: Gathered, fake: Gathered) -> None:
+    """
+    Raises:
+      UserError: for settings that need larger sets.
+    """
+    settings, names = found.settings, found.sets
+    counts = [side.gaussian.count for side in (real, fake)]
+    if real.features is not None:
+        counts[0] = len(real.features)
+    least = min(count for count in counts if count)  # of statistics it may be unknown
+    if "prdc" in names:
+        for name in ("neighbours", "wide_neighbours"):
+            if getattr(settings, name) >= least:
+                raise UserError(
+                    f"of {least} images none has a neighbour number {getattr(settings, name)}; "
+                    f"prdc takes more images, or a smaller --{name}"
+                )
+    if "kid" in names and settings.subsets and settings.subset_size > least:
+        raise UserError(
+            f"kid takes subsets of {settings.subset_size} images, and there are {least}; try "
+            f"--subset_size={least}, or --subsets=0 for all at once"
+        )
+    if "is" in names and settings.splits > fake.gaussian.count:
+        raise UserError(
+            f"{fake.gaussian.count} images can't be split into {settings.splits}; try --splits=1"
+        )
+    for name in ("is", "class_accuracy"):
+        if name in names and fake.logits is None:
+            raise UserError(f"{name} needs logits: an array `fake_logits`")
+    if "class_accuracy" in names and fake.labels is None:
+        raise UserError(
+            "class_accuracy needs the classes that were asked for: of a run with classes, or of a "
+            "folder with a sub-folder for each"
+        )
+    if settings.resamples and least < 4:
+        raise UserError(f"{least} images have no halves to draw; leave out --resamples")
