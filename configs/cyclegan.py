@@ -106,6 +106,10 @@ def get_config(presets: str = "") -> ConfigDict:
 
     c.checkpoint = ConfigDict({"every": 500, "keep": 2, "best": ""})
     c.evaluate = ConfigDict({"every": 500, "num": 64})
+    c.evaluate.metrics = ""  # more scores of sets: fid, kid, prdc, ...; of features that are
+    c.evaluate.features = "random"  # or inception, module:function, classifier:RUN
+    c.evaluate.weights = ""  # the file of inception's
+    c.evaluate.resize = "tf1"  # of inception's images; or clean
     c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "generators,discriminators"})
     return select_presets(presets, PRESETS, c)
 

@@ -124,6 +124,10 @@ def synthesis() -> ConfigDict:
 
     c.checkpoint = ConfigDict({"every": 1000, "keep": 2, "best": ""})
     c.evaluate = ConfigDict({"every": 1000, "num": 1000})
+    c.evaluate.metrics = ""  # more scores of sets: fid, kid, prdc, ...; of features that are
+    c.evaluate.features = "random"  # or inception, module:function, classifier:RUN
+    c.evaluate.weights = ""  # the file of inception's
+    c.evaluate.resize = "tf1"  # of inception's images; or clean
     c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "generator,discriminator"})
     return c
 
@@ -278,6 +282,10 @@ def paired() -> ConfigDict:
 
     c.checkpoint = ConfigDict({"every": 500, "keep": 2, "best": ""})
     c.evaluate = ConfigDict({"every": 1000, "num": 0})
+    c.evaluate.metrics = ""  # more scores of sets: fid, kid, prdc, ...; of features that are
+    c.evaluate.features = "random"  # or inception, module:function, classifier:RUN
+    c.evaluate.weights = ""  # the file of inception's
+    c.evaluate.resize = "tf1"  # of inception's images; or clean
     c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "generator,discriminator"})
     return c
 

@@ -67,16 +67,15 @@ from jaxgan import (
     trained,
     workdir,
 )
-from jaxgan.comparisons import Comparison
 from jaxgan.data import image_pairs, image_sets
 from jaxgan.errors import UserError
 from jaxgan.files import expanded, write_atomically
 from jaxgan.metrics import frechet, scores
 from jaxgan.metrics.scores import Gathered, Settings
 from jaxgan.scoring import Real, Wanted
+from jaxgan.tasks import Task
 
 COMMAND = "python -m jaxgan.evaluate"
-MOST = 50_000  # samples of a run, unless more are asked for
 OF_RUNS = {"step": "latest", "sample_seed": 0}
 OF_PAIRS = {"luma": False, "border": 0, "each": ""}
 FLAGS = {
@@ -142,27 +141,23 @@ def _score_run(flags: dict, settings: Settings) -> int:
             raise UserError("--each is of one checkpoint; say which by --step")
         steps = [str(step) for step in trained.steps(folder)]
     wanted = _wanted(flags, settings, file)
-    first, reals = trained.open_run(folder, steps[0], which), {}
+    first = trained.open_run(folder, steps[0], which)
     first.config.evaluate.num = flags["num"]  # of test images; those that it was trained with: few
     data = experiment.open_data(first.config, first.built.task)
     bench = first.built.task.bench(first.config, data, first.built.game)
     _require_made(wanted, bench, first, folder)
+    reals = _reals(flags, wanted, first.built.task)
     for i, step in enumerate(steps):
         run = trained.open_run(folder, step, which) if i else first
-        found, sides = {}, {"real": {}, "fake": {}}
+        found, of_real, of_fake = {}, {}, {}
         with awake.cores("auto", run.built.platform):
-            for one in bench.compare(run.weights, flags["sample_seed"]) if wanted.sets else ():
-                if one.suffix not in reals:
-                    reals[one.suffix] = _real(flags, wanted, one)
-                real = reals[one.suffix]
-                values, count = _compared(flags, wanted, one, real, run.step)
-                found |= values
-                sides["real"][one.suffix.lstrip("_")] = real.record()
-                sides["fake"][f"count{one.suffix}"] = count
+            if wanted.sets:
+                args = run.weights, flags["sample_seed"], flags["num"], reals
+                found, of_real, of_fake = scoring.of_weights(wanted, bench, *args)
             if wanted.paired:
                 names, each = bench.each(run.weights, flags["sample_seed"])
                 found |= scoring.of_pairs(wanted, each)
-                sides["fake"]["pairs"] = len(next(iter(names.values())))
+                of_fake["pairs"] = len(next(iter(names.values())))
                 _write_each(flags["each"], names, each)
         made_by = {
             "seed": flags["sample_seed"],
@@ -170,8 +165,7 @@ def _score_run(flags: dict, settings: Settings) -> int:
             "weights_sha256": scoring.hashed(run.weights),
             "trained_seed": run.config.seed,
         }
-        of_real = sides["real"].get("", sides["real"])  # there is only one, or each has a name
-        how = scoring.how(wanted, of_real, sides["fake"] | made_by)
+        how = scoring.how(wanted, of_real, of_fake | made_by)
         line = found | {"how": how | workdir.provenance()}
         records.append(workdir.resolve(folder) / logs.SCORES, run.step, line)
         _tell(found, flags["json"] and i == len(steps) - 1, f"step {run.step} " * (len(steps) > 1))
@@ -197,27 +191,16 @@ def _require_made(wanted: Wanted, bench, run: trained.Run, folder: str) -> None:
         )
 
 
-def _real(flags: dict, wanted: Wanted, one: Comparison) -> Real:
-    """`--real`, or a run's own images."""
+def _reals(flags: dict, wanted: Wanted, task: Task) -> dict[str, Real]:
+    """`--real`, where it is given, instead of a run's own images."""
     if not flags["real"]:
-        return scoring.real_side(wanted, one.real, 0, flags["cache"])
-    if one.suffix:
+        return {}
+    if task.sides != ("",) or not wanted.sets:
         raise UserError(
-            "--real is for runs that make images of noise; this one translates both ways, and is "
-            "compared with its own test images"
+            "--real is for scores of one set of images that a run makes; leave it out, and this "
+            "run's are compared with its own test images"
         )
-    return _opened(flags, wanted)
-
-
-def _compared(
-    flags: dict, wanted: Wanted, one: Comparison, real: Real, step: int
-) -> tuple[dict[str, float], int]:
-    """Numbers of what a run makes, and of how many."""
-    most = min(real.gathered.gaussian.count or MOST, MOST)
-    fakes = one.fakes(flags["num"] or most)
-    fake, shape = gathering.gather(f"step {step}", wanted.net, fakes, wanted.takes)
-    values = scoring.compared(wanted, real, fake, shape, as_many=True, suffix=one.suffix)
-    return values, fakes.files
+    return {"": _opened(flags, wanted)}
 
 
 def _wanted(flags: dict, settings: Settings, weights: str) -> Wanted:

@@ -45,7 +45,16 @@ def _main(interrupts: Interrupts, argv: Sequence[str]) -> int:
 def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
     import jax
 
-    from jaxgan import awake, checkpoint, initial, processes, train, upscaling_experiment, workdir
+    from jaxgan import (
+        awake,
+        checkpoint,
+        initial,
+        processes,
+        scoring,
+        train,
+        upscaling_experiment,
+        workdir,
+    )
 
     folder = workdir.resolve(command.flags["workdir"] or default_workdir(command))
     typed = ["python", "-m", "jaxgan.main", *command.argv]
@@ -89,7 +98,7 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
             folder,
             keep=config.checkpoint.keep,
             best=config.checkpoint.best or None,
-            best_mode=built.task.best_mode(config.checkpoint.best),
+            best_mode=scoring.best_mode(config, built.task),
         )
         checkpoints.tidy()  # a full disk may have no room even for the next line
         processes.together(lambda: workdir.record(folder, record, typed))
@@ -103,12 +112,12 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
 
 def _opened(config):
     """The experiment and its data."""
-    from jaxgan import experiment
+    from jaxgan import experiment, scoring
 
     task = experiment.build(config, 1).task  # its mistakes shall not wait until all images are read
-    task.best_mode(config.checkpoint.best)
+    scoring.require_sense(config, task)
     data = experiment.open_data(config, task)
-    task.require_score(config.checkpoint.best, data)
+    scoring.require_there(config, task, data)
     return experiment.build(config, max(task.sizes(data).values())), data
 
 

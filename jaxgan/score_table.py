@@ -9,7 +9,7 @@ from jaxgan.errors import UserError
 from jaxgan.metrics import scores
 
 # What may differ between scores that are compared: it is what a comparison is of, or nothing.
-FREE = ("weights_sha256", "trained_seed", "metrics")
+FREE = ("fake.weights_sha256", "fake.trained_seed", "metrics")
 
 
 def table(runs: Sequence[str], names: Sequence[str], anyway: bool = False) -> str:
@@ -56,8 +56,7 @@ def differences(facts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """What several scores don't have in common: name -> the value of each."""
     names = dict.fromkeys(name for fact in facts for name in fact)
     found = {name: [fact.get(name) for fact in facts] for name in names}
-    free = {name for name in found if name.rpartition(".")[2] in FREE or name in FREE}
-    return {n: v for n, v in found.items() if n not in free and any(x != v[0] for x in v)}
+    return {n: v for n, v in found.items() if n not in FREE and any(x != v[0] for x in v)}
 
 
 def flat(how: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -73,10 +72,11 @@ def flat(how: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 def _line(run: str, names: Sequence[str]) -> dict[str, Any]:
     workdir.recorded_config(run)
-    lines = [x for x in records.read(workdir.resolve(run) / logs.SCORES) if "how" in x]
-    having = [line for line in lines if set(names) <= set(line["how"]["metrics"])]
+    lines = records.read(workdir.resolve(run) / logs.SCORES)
+    made = [(line, line.get("how", {}).get("metrics", [])) for line in lines]
+    having = [line for line, of in made if set(names) <= set(of)]
     if not having:
-        there = list(dict.fromkeys(name for line in lines for name in line["how"]["metrics"]))
+        there = list(dict.fromkeys(name for _, of in made for name in of))
         hint = f" (it has {nearest(names[0], there)})" if there else ""
         raise UserError(
             f"{run} has no line of {', '.join(names)} in its scores.jsonl{hint}; make it by "

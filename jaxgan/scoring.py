@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from jaxgan import gathering
 from jaxgan.commandline import nearest
@@ -15,6 +16,8 @@ from jaxgan.files import digest
 from jaxgan.metrics import networks, scores
 from jaxgan.metrics.networks import Network
 from jaxgan.metrics.scores import Gathered, Settings
+from jaxgan.tasks import Task
+from jaxgan.tasks.task import Bench
 
 KNOWN = (*scores.SCORES, *scores.PAIRED)
 
@@ -185,6 +188,104 @@ def of_pairs(found: Wanted, each: Mapping[str, np.ndarray]) -> dict[str, float]:
     return scores.of_images(chosen_, found.settings)
 
 
+MOST = 50_000  # samples of a run, unless more are asked for
+IN_TRAINING = Settings(subsets=0)  # KID of all samples at once: it is cheaper, and fits any number
+
+
+def in_training(config: ConfigDict) -> Wanted | None:
+    """The scores of sets that a run's config asks for besides the task's own; None: none.
+
+    Raises:
+      UserError: for what there isn't, or scores of pairs, which the task has anyway.
+    """
+    c = config.evaluate
+    if not c.get("metrics"):  # runs of before the field was don't have it
+        return None
+    args = c.metrics, IN_TRAINING, c.features, c.weights, c.resize
+    found = wanted("evaluate.metrics", *args)
+    if found.paired:
+        raise UserError(
+            f"evaluate.metrics={c.metrics}: {found.paired[0]} is logged anyway where there is a "
+            "truth; leave it out"
+        )
+    return found
+
+
+def require_sense(config: ConfigDict, task: Task) -> None:
+    """Checks `evaluate.metrics` and `checkpoint.best` before any data are read.
+
+    Raises:
+      UserError: for scores that this run doesn't make.
+    """
+    found, best = in_training(config), config.checkpoint.best
+    if found and not task.sides:
+        raise UserError(
+            f"evaluate.metrics={config.evaluate.metrics} are of images, and this run makes none "
+            "that are compared as sets; leave it out: its own scores are logged anyway"
+        )
+    made = numbers(found, task.sides) if found else []
+    if best in made:
+        if not scores.better(best):
+            raise UserError(f"checkpoint.best={best}: neither the highest nor the lowest is best")
+        return
+    try:
+        task.best_mode(best)
+    except UserError as error:
+        of = next((n for n, s in scores.SCORES.items() if scores.base(best) in s.names), "")
+        if of:
+            there = f"; these are {', '.join(made)}" if made else f", such as evaluate.metrics={of}"
+            raise UserError(
+                f"checkpoint.best={best} has to be one of the numbers of evaluate.metrics{there}"
+            ) from None
+        raise error
+
+
+def require_there(config: ConfigDict, task: Task, data: Any) -> None:
+    """Checks that the data can give `checkpoint.best`.
+
+    Raises:
+      UserError: where they can't.
+    """
+    found = in_training(config)
+    if not (found and config.checkpoint.best in numbers(found, task.sides)):
+        task.require_score(config.checkpoint.best, data)
+
+
+def best_mode(config: ConfigDict, task: Task) -> str:
+    """Whether the "max" or the "min" of `checkpoint.best` is best."""
+    best = config.checkpoint.best
+    return scores.better(best) or task.best_mode(best)
+
+
+def of_weights(
+    found: Wanted, bench: Bench, weights: Any, seed: int, num: int, reals: dict[str, Real]
+) -> tuple[dict[str, float], dict[str, Any], dict[str, int]]:
+    """What a run's weights score beside its data.
+
+    Args:
+      found: of which the scores of sets count.
+      bench: of a task that compares sets.
+      weights: net -> variables.
+      seed: of the noise.
+      num: samples; 0: as many as there are real images, at most `MOST`.
+      reals: the real side of each comparison by its suffix; grows.
+
+    Returns:
+      The numbers; what is recorded of the real sides; and how many fakes there were.
+    """
+    values, records, counts = {}, {}, {}
+    for one in bench.compare(weights, seed):
+        if one.suffix not in reals:
+            reals[one.suffix] = real_side(found, one.real, 0, cache=True)
+        real = reals[one.suffix]
+        fakes = one.fakes(num or min(real.gathered.gaussian.count or MOST, MOST))
+        fake, shape = gathering.gather("fake", found.net, fakes, found.takes)
+        values |= compared(found, real, fake, shape, as_many=True, suffix=one.suffix)
+        records[one.suffix.lstrip("_")] = real.record()
+        counts[f"count{one.suffix}"] = fakes.files
+    return values, records.get("", records), counts
+
+
 def hashed(weights: Any) -> str:
     """Of all arrays of a tree, by their places in it."""
     whole = hashlib.sha256()
@@ -204,20 +305,19 @@ def of_file(path: str, gathered: Gathered) -> Real:
     return Real(gathered, None, path, record)
 
 
-def how(found: Wanted, real: Mapping[str, Any], fake: Mapping[str, Any]) -> dict[str, Any]:
+def how(found: Wanted | None, real: Mapping[str, Any], fake: Mapping[str, Any]) -> dict[str, Any]:
     """What a line of scores.jsonl says of its numbers, besides versions, device and code.
 
     Args:
-      found: what was asked for.
+      found: what was asked for; None: what the task scores by itself.
       real: of `Real.record`, or several of them by name; empty where no set was compared.
       fake: of the other side: count, seed, weights and the like.
     """
-    made = {
-        "metrics": [*found.sets, *found.paired],
-        "settings": found.settings._asdict(),
-        "fake": dict(fake),
-    }
-    if found.net:
+    made: dict[str, Any] = {"fake": dict(fake)}
+    if found:
+        made["metrics"] = [*found.sets, *found.paired]
+        made["settings"] = found.settings._asdict()
+    if found and found.net:
         made["network"] = dict(found.net.record)
     if real:
         made["real"] = dict(real)

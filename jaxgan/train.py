@@ -12,7 +12,7 @@ import numpy as np
 from clu.parameter_overview import get_parameter_overview
 from ml_collections import ConfigDict
 
-from jaxgan import STARTED, checkpoint, initial, pictures, processes, seeds
+from jaxgan import STARTED, checkpoint, initial, pictures, processes, scoring, seeds, workdir
 from jaxgan.data import pipeline
 from jaxgan.errors import NonFinite
 from jaxgan.experiment import Experiment
@@ -344,6 +344,8 @@ class _Bench:
         self._config, self._experiment = config, experiment
         self._folder, self._logs = folder, logs
         self._bench = experiment.task.bench(config, data, experiment.game)
+        self._wanted, self._reals = scoring.in_training(config), {}
+        self._provenance = workdir.provenance()
 
     def sample(self, state: TrainState, step: int) -> None:
         """samples/step_N.png: what the weights make, always of the same input."""
@@ -358,14 +360,28 @@ class _Bench:
     def evaluate(self, state: TrainState, step: int) -> dict[str, float]:
         """The whole test set: scores.jsonl and test/index.html."""
         alone = self._experiment.seeds == 1
-        each, sections, said = {}, [], []
-        for seed, weights in self._weights(state).items():
+        each, sections, said, of_real = {}, [], [], {}
+        weights_of = self._weights(state)
+        c = self._config
+        made_by = {"weights": "ema" if state.ema else "raw", "trained_seed": c.seed}
+        for seed, weights in weights_of.items():
             of = "" if alone else f"seed {seed}: "
             each[seed], made = self._bench.evaluate(weights, seed)
+            if self._wanted:
+                args = weights, seed, c.evaluate.num, self._reals
+                found, of_real, counts = scoring.of_weights(self._wanted, self._bench, *args)
+                each[seed] |= found
+                made_by |= counts
             sections += [section._replace(title=of + section.title) for section in made]
-            said += [f"step {step}: {of}{line}" for line in self._bench.summary(each[seed])]
+            lines = self._bench.summary(each[seed])
+            if self._wanted:
+                lines.append(", ".join(f"{name} {value:.4g}" for name, value in found.items()))
+            said += [f"step {step}: {of}{line}" for line in lines]
         scores = each[self._config.seed] if alone else seeds.scores(each)
-        self._logs.scores(step, scores)
+        hashes = {str(seed): scoring.hashed(weights) for seed, weights in weights_of.items()}
+        made_by["weights_sha256"] = hashes[str(c.seed)] if alone else hashes
+        how = scoring.how(self._wanted, of_real, made_by) | self._provenance
+        self._logs.scores(step, scores | {"how": how})
         facts = {"step": step, **scores, "config": self._config.to_dict()}
         if jax.process_index() == 0:
             page(self._folder / "test" / "index.html", self._folder.name, sections, facts)

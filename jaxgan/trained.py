@@ -11,6 +11,7 @@ from jaxgan import experiment, machine, seeds, workdir
 from jaxgan.checkpoint import Checkpoints, differing_shapes
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
+from jaxgan.metrics import scores
 
 
 class Run(NamedTuple):
@@ -52,7 +53,8 @@ def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
     checkpoints = Checkpoints(
         folder,
         best=config.checkpoint.best or None,
-        best_mode=built.task.best_mode(config.checkpoint.best),
+        best_mode=scores.better(config.checkpoint.best)
+        or built.task.best_mode(config.checkpoint.best),
         read_only=True,
     )
     number = _step(checkpoints, config, folder, step)

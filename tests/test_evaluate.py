@@ -148,7 +148,11 @@ def test_given_features(tmp_path, capsys):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
     config = Path(__file__).parents[1] / "configs/cgan.py"
-    assert main.main([f"--config={config}:smoke", f"--workdir={folder}"]) == 0
+    argv = [f"--config={config}:smoke", f"--workdir={folder}", "--config.evaluate.every=2"]
+    more = ["--config.evaluate.metrics=fid,copies", "--config.checkpoint.best=fid_random"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
+        assert main.main([*argv, *more]) == 0
     return folder
 
 
@@ -172,6 +176,72 @@ def test_a_run(trained, capsys):
     assert {line["how"]["fake"].get("weights_sha256", hashed) for line in lines} == {hashed}
     assert how["real"]["count"] > 20
     assert {"network", "settings", "versions", "device", "git", "code"} <= set(how)
+
+
+def test_scores_in_training(trained, capsys):
+    """They are those of the command, and the best checkpoint is by them."""
+    lines = [x for x in records.read(trained / "scores.jsonl") if "readable" in x]
+    assert [line["step"] for line in lines] == [2, 4]
+    best = min(lines, key=lambda line: line["fid_random"])
+    argv = [f"--workdir={trained}", "--metrics=fid,copies", "--num=16", "--step=best"]
+    found = scored(capsys, *argv)
+    assert found["fid_random"] == pytest.approx(best["fid_random"], rel=1e-5)
+    assert found["nearness_random"] == pytest.approx(best["nearness_random"], rel=1e-5)
+    again = records.read(trained / "scores.jsonl")[-1]
+    assert again["step"] == best["step"]
+    for name in ("network", "real", "code"):
+        assert again["how"][name] == best["how"][name]
+    assert again["how"]["fake"]["weights_sha256"] == best["how"]["fake"]["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("cgan", "evaluate.metrics=fidd", "did you mean 'fid'"),
+        ("cgan", "evaluate.metrics=psnr", "logged anyway"),
+        ("cgan", "evaluate.metrics=fid evaluate.features=x", "it takes inception"),
+        ("cgan", "checkpoint.best=fid_random", "such as evaluate.metrics=fid"),
+        (
+            "cyclegan",
+            "checkpoint.best=fid evaluate.metrics=fid",
+            "fid_random_AtoB, fid_random_BtoA",
+        ),
+        ("cgan", "checkpoint.best=kid_std_random evaluate.metrics=kid", "neither"),
+        ("toy", "evaluate.metrics=fid train.seeds=1", "makes none"),
+    ],
+)
+def test_mistakes_in_a_config(name, words, told, tmp_path, capsys):
+    config = Path(__file__).parents[1] / f"configs/{name}.py"
+    argv = [f"--config.{word}" for word in words.split()]
+    run = tmp_path / "run"
+    assert main.main([f"--config={config}:smoke", *argv, f"--workdir={run}"]) == 2
+    assert told in capsys.readouterr().err
+    assert not run.exists()
+
+
+def test_tables_are_of_what_can_be_compared(trained, tmp_path, capsys):
+    other = begun("cgan", tmp_path / "other")
+    table = f"--table={trained},{other}"
+    assert evaluate.main([table]) == 2
+    assert f"evaluate --workdir={other} --metrics=fid" in capsys.readouterr().err
+    for run in (trained, other):
+        first = scored(capsys, f"--workdir={run}", "--metrics=fid,prdc", "--num=16")
+    assert evaluate.main([table, "--metrics=prdc"]) == 0
+    heads, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    names = ["precision_random", "recall_random", "density_random", "coverage_random"]
+    assert heads == ["run", "step", *names]
+    assert [row[0] for row in rows] == [str(trained), str(other)]
+    assert [float(x) for x in rows[1][2:]] == [first[name] for name in names]
+    scored(capsys, f"--workdir={other}", "--metrics=fid,prdc", "--num=17", "--neighbours=2")
+    assert evaluate.main([table]) == 2
+    said = capsys.readouterr().err
+    assert "fake.count: 16 | 17" in said
+    assert "settings.neighbours: 3 | 2" in said
+    assert evaluate.main([table, "--anyway"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[2].endswith("*")
+    assert not said[1].endswith("*")
+    assert "fake.count: 16 | 17" in said[-2] + said[-1]
 
 
 def test_all_checkpoints(trained, capsys):
@@ -298,11 +368,117 @@ def test_the_fakes_files_are_read_once(sets, capsys, monkeypatch):
     assert scored(capsys, *argv)["fid_random"] < 1e-9
 
 
+# Pairs.
+
+
+@pytest.fixture
+def albums(tmp_path):
+    """Truths of two sizes, and what was made of them, under other endings."""
+    truths = {"a": noise(1, 16)[0], "sub/b": noise(1, 20, seed=1)[0]}
+    for name, truth in truths.items():
+        for side, end, image in (("real", "png", truth), ("fake", "bmp", truth // 2 + 40)):
+            path = tmp_path / side / f"{name}.{end}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    return tmp_path
+
+
+def test_pairs_are_matched_by_name(albums, capsys):
+    each = albums / "out" / "each.csv"
+    argv = [f"--real={albums / 'real'}", f"--fake={albums / 'fake'}", "--metrics=psnr,ssim,l1"]
+    found = scored(capsys, *argv, f"--each={each}")
+    images = noise(1, 16)[0], noise(1, 20, seed=1)[0]
+    l1 = [np.abs(x / 127.5 - (x // 2 + 40) / 127.5).mean() for x in images]
+    assert found["l1"] == pytest.approx(np.mean(l1), rel=1e-5)
+    assert found["l1_resampled_low"] == pytest.approx(min(l1), rel=1e-5)
+    rows = [row.split(",") for row in each.read_text().splitlines()]
+    assert rows[0] == ["image", "psnr", "ssim", "l1"]
+    assert [row[0] for row in rows[1:]] == ["a", "sub/b"]
+    assert [float(row[3]) for row in rows[1:]] == pytest.approx(l1)
+    small = scored(capsys, *argv[:2], "--metrics=psnr", "--luma", "--border=4")
+    assert small["psnr"] != found["psnr"]
+
+
+def test_equal_pairs(sets, capsys):
+    both = [f"--real={sets / 'real.npz'}", f"--fake={sets / 'real.npz'}", "--json"]
+    assert evaluate.main([*both, "--metrics=fid,l1,psnr", "--num=3"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    found = json.loads(last)
+    assert found["l1"] == found["l1_resampled_high"] == 0
+    assert found["psnr"] == "inf"
+    assert found["fid_random"] < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "told"),
+    [
+        ("lost", "--metrics=psnr", "1 of 2 images have no other of their name in fake: a"),
+        ("more", "--metrics=l1", "1 of 3 images have no other of their name in real: c"),
+        ("twice", "--metrics=l1", "has both a.bmp and a.png"),
+        ("large", "--metrics=l1", "a: the fake is 9 x 9 and its truth 16 x 16"),
+        ("none", "--metrics=ssim --border=3", "too little for ssim, which takes 11 pixels within"),
+        ("none", "--metrics=fid --luma", "leave it out"),
+        ("none", "--metrics=l1 --border=-1", "a number from 0"),
+        ("broken", "--metrics=l1", "none of the 2 pairs"),
+        ("none", "--metrics=l1 --save-stats=x.npz", "--save_stats is for"),
+    ],
+)
+def test_pairs_that_are_none(change, words, told, albums, capsys, monkeypatch):
+    monkeypatch.chdir(albums)
+    first = albums / "fake" / "a.bmp"
+    if change == "lost":
+        first.unlink()
+    for name, other in (("more", "fake/c.png"), ("twice", "fake/a.png"), ("large", "fake/a.bmp")):
+        if change == name:
+            Image.fromarray(noise(1, 9)[0]).save(albums / other)
+    if change == "broken":
+        first.write_bytes(b"no picture")
+        (albums / "real" / "sub" / "b.png").write_bytes(b"no picture")
+    assert evaluate.main(["--real=real", "--fake=fake", *words.split()]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_intervals_on_request(sets, capsys):
+    argv = [f"--real={sets / 'real.npz'}", f"--fake={sets / 'fake.npz'}"]
+    found = scored(capsys, *argv, "--metrics=fid", "--resamples=20")
+    low, high = (found[f"fid_random_resampled_{end}"] for end in ("low", "high"))
+    assert low < found["fid_random"] < high
+    scored(capsys, *argv[:1], f"--fake={sets / 'real.npz'}", f"--save-stats={sets / 's.npz'}")
+    beside = scored(capsys, f"--real={sets / 's.npz'}", argv[1], "--resamples=20")
+    assert beside["fid_random"] == pytest.approx(found["fid_random"])
+    low_, high_ = (beside[f"fid_random_resampled_{end}"] for end in ("low", "high"))
+    assert high_ - low_ < high - low, "the real side's own noise isn't known"
+
+
+def test_sub_folders_are_classes(tmp_path, capsys):
+    """Nothing differs within one of them here, but between them."""
+    for side in ("real", "fake"):
+        for label, image in zip("abc", noise(3), strict=True):
+            (tmp_path / side / label).mkdir(parents=True)
+            for i in range(4):
+                Image.fromarray(image).save(tmp_path / side / label / f"{i}.png")
+    argv = [f"--real={tmp_path / 'real'}", f"--fake={tmp_path / 'fake'}", "--metrics=diversity"]
+    for _ in range(2):  # made, and from the cache
+        assert scored(capsys, *argv)["diversity_of_real_random"] < 1e-3
+    assert scored(capsys, *argv, "--num=4")["diversity_random"] < 1e-3
+    assert evaluate.main([*argv[:2], "--metrics=copies"]) == 2
+    assert "copies of each other" in capsys.readouterr().err
+
+
 BOTH = "--real=real.npz --fake=fake.npz "
 MISTAKES = {
     "": "--real is missing",
     "--real=real": "--fake is missing",
     BOTH + "--metrics=fidd": "did you mean 'fid'",
+    BOTH + "--resamples=1": "at least 2",
+    BOTH + "--resamples=5 --num=3": "no halves",
+    BOTH + "--metrics=fid_infinity": "it takes 20",
+    BOTH + "--metrics=class_accuracy": "makes no logits",
+    BOTH + "--anyway": "for --table",
+    "--table=a": "two runs or more",
+    "--table=a,b": "a",
+    "--table=a,b --num=5": "isn't of --table",
+    "--features=widths.npz --metrics=psnr": "features alone",
     BOTH + "--step=5": "add --workdir=RUN",
     BOTH + "--metrics=,": "--metrics names none",
     BOTH + "--features=resnet": "it takes inception",

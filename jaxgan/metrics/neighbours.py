@@ -150,6 +150,7 @@ class Copies(NamedTuple):
 
 
 RARE = 0.01  # of real images have so near a neighbour
+ROUNDING = 1e-6  # of distances, in units of what all spread by: the root of that of their squares
 
 
 def copies(real: np.ndarray, fake: np.ndarray) -> Copies:
@@ -163,8 +164,8 @@ def copies(real: np.ndarray, fake: np.ndarray) -> Copies:
         found.add(block)
     among = np.sqrt(found.radii("real")[1])
     distance = nearest(fake, real).distance
-    typical = np.median(among)
-    if not typical:
+    typical, spread = np.median(among), np.sqrt(np.var(real, 0, dtype=np.float64).sum())
+    if typical <= ROUNDING * spread:
         raise ValueError("most real images are copies of each other, so none can be told")
     return Copies(
         float((distance < np.quantile(among, RARE)).mean()),

@@ -1,5 +1,6 @@
 """What turns images into features, as `--features` of `jaxgan.evaluate` chooses it."""
 
+import hashlib
 import importlib
 import os
 import sys
@@ -79,8 +80,15 @@ def _random() -> Network:
     def features(kernels, images):
         return {"features": random_features.features(kernels, images)}
 
-    record = {"features": "random", "version": random_features.VERSION}
-    return Network("_random", unit, features, random_features.weights(), 64, record)
+    kernels, hashed = random_features.weights(), hashlib.sha256()
+    for kernel in kernels:
+        hashed.update(kernel.tobytes())
+    record = {
+        "features": "random",
+        "version": random_features.VERSION,
+        "weights_sha256": hashed.hexdigest()[:16],
+    }
+    return Network("_random", unit, features, kernels, 64, record)
 
 
 def _inception(weights: str, resize: str) -> Network:

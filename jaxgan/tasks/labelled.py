@@ -204,6 +204,7 @@ TASK = Task(
     sizes=lambda data: {"train": len(data.train)},
     stream=stream,
     bench=bench,
+    sides=("",),
     best_mode=best_mode,
     require_score=_require_judge,
 )

@@ -183,6 +183,7 @@ TASK = Task(
     sizes=lambda data: {"train": len(data.train)},
     stream=stream,
     bench=bench,
+    sides=("",),
     best_mode=best_mode,
     require_score=require_score,
     channels=lambda config: 2 * config.data.channels,

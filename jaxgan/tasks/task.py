@@ -54,6 +54,7 @@ class Task(NamedTuple):
       bench: (config, data, game) -> Bench.
       best_mode: name of a score -> "max" or "min".
       require_score: (name of a score, data); raises where the data can't give it.
+      sides: what names of scores of sets end with, one for each set that is made; (): none is.
       shown: config -> a batch in words.
       channels: config -> those of the images in a data set.
     """
@@ -65,6 +66,7 @@ class Task(NamedTuple):
     bench: Callable[[ConfigDict, Any, Game], Bench]
     best_mode: Callable[[str], str]
     require_score: Callable[[str, Any], None]
+    sides: tuple[str, ...] = ()
     shown: Callable[[ConfigDict], str] = in_pixels
     channels: Callable[[ConfigDict], int] = lambda config: config.data.channels
 

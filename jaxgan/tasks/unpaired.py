@@ -70,6 +70,7 @@ TASK = Task(
     sizes=lambda data: {"train_A": len(data.train_A), "train_B": len(data.train_B)},
     stream=stream,
     bench=bench,
+    sides=("_AtoB", "_BtoA"),
     best_mode=evaluators.best_mode,
     require_score=lambda name, data: evaluators.require_score(name, data.paired),
 )
