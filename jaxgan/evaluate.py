@@ -22,7 +22,7 @@ them to one. `--num=1000` takes the first so many of each.
 
 Metrics of sets: fid, fid_infinity (of infinitely many fakes, extrapolated), kid, is (Inception
 Score), prdc (precision, recall, density, coverage), diversity (within a class or sub-folder),
-copies (of real images), class_accuracy. Of features:
+copies (of real images; `--nearest=FILE.png` shows the nearest ones), class_accuracy. Of features:
 
     --features=random                 a fixed untrained network; numbers end with `_random`
     --features=inception --weights=FILE   FID's own, `--resize=tf1` (published) or `clean`;
@@ -47,9 +47,11 @@ What the metrics mean, and what makes two of them incomparable: docs/metrics.md.
 
 import csv
 import io
+import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import jax
 import numpy as np
@@ -61,16 +63,18 @@ from jaxgan import (
     gathering,
     logs,
     machine,
+    pictures,
     records,
     score_table,
     scoring,
     trained,
     workdir,
 )
+from jaxgan.comparisons import Comparison, Fakes
 from jaxgan.data import image_pairs, image_sets
 from jaxgan.errors import UserError
 from jaxgan.files import expanded, write_atomically
-from jaxgan.metrics import frechet, scores
+from jaxgan.metrics import frechet, neighbours, scores
 from jaxgan.metrics.scores import Gathered, Settings
 from jaxgan.scoring import Real, Wanted
 from jaxgan.tasks import Task
@@ -78,6 +82,7 @@ from jaxgan.tasks import Task
 COMMAND = "python -m jaxgan.evaluate"
 OF_RUNS = {"step": "latest", "sample_seed": 0}
 OF_PAIRS = {"luma": False, "border": 0, "each": ""}
+PAIRS_SHOWN, COLUMNS = 24, 4  # of fakes and their nearest real images
 FLAGS = {
     "workdir": "",
     **OF_RUNS,
@@ -92,6 +97,7 @@ FLAGS = {
     "size": 0,
     "num": 0,
     **OF_PAIRS,
+    "nearest": "",
     "json": False,
     "save_stats": "",
     "cache": True,
@@ -153,6 +159,8 @@ def _score_run(flags: dict, settings: Settings) -> int:
         with awake.cores("auto", run.built.platform):
             if wanted.sets:
                 args = run.weights, flags["sample_seed"], flags["num"], reals
+                if flags["nearest"]:
+                    args = *args, partial(_show_made, flags["nearest"])
                 found, of_real, of_fake = scoring.of_weights(wanted, bench, *args)
             if wanted.paired:
                 names, each = bench.each(run.weights, flags["sample_seed"])
@@ -206,6 +214,8 @@ def _reals(flags: dict, wanted: Wanted, task: Task) -> dict[str, Real]:
 def _wanted(flags: dict, settings: Settings, weights: str) -> Wanted:
     args = flags["features"], weights, flags["resize"]
     wanted = scoring.wanted("--metrics", flags["metrics"], settings, *args)
+    if flags["nearest"] and "copies" not in wanted.sets:
+        raise UserError("--nearest shows what copies is about; add it to --metrics")
     unread = [name for name in OF_PAIRS if flags[name] != OF_PAIRS[name]]
     if unread and not wanted.paired:
         raise UserError(
@@ -287,6 +297,10 @@ def _score_sets(flags: dict, settings: Settings) -> dict[str, float]:
             "fake", wanted.net, images, flags["num"], wanted.takes, cache=False
         )
         found = scoring.compared(wanted, real, fake, shape)
+        if flags["nearest"]:
+            sides = (image_sets.open_set(flags[n], flags["size"]) for n in ("fake", "real"))
+            read = [image_sets.Reading(side, flags["num"]) for side in sides]
+            _show_nearest(flags["nearest"], *read, real.gathered, fake)
         if flags["save_stats"]:
             mean, covariance, count = real.gathered.gaussian
             kept = {"mu": mean, "sigma": covariance, "count": np.array(count)}
@@ -305,7 +319,7 @@ def _score_sets(flags: dict, settings: Settings) -> dict[str, float]:
 
 def _score_given(flags: dict, settings: Settings) -> dict[str, float]:
     """Numbers of the features of both sets, which a file brings."""
-    for name in ("real", "fake", "weights", "save_stats"):
+    for name in ("real", "fake", "weights", "save_stats", "nearest"):
         if flags[name]:
             raise UserError(
                 f"--features={flags['features']} brings the features of both sets; leave out "
@@ -319,6 +333,44 @@ def _score_given(flags: dict, settings: Settings) -> dict[str, float]:
     real, fake = _given(flags["features"])
     wanted = Wanted(sets, (), settings, None, "_given")
     return scoring.compared(wanted, scoring.of_file(flags["features"], real), fake, None)
+
+
+def _show_made(path: str, one: Comparison, fakes: Fakes, real: Real, fake: Gathered) -> None:
+    """As `_show_nearest`, of a run; of one that translates both ways in a file for each."""
+    file = expanded(path)
+    file = file.with_name(f"{file.stem}{one.suffix}{file.suffix}")
+    _show_nearest(str(file), fakes, image_sets.Reading(one.real), real.gathered, fake)
+
+
+def _show_nearest(
+    path: str,
+    fakes: Iterable[np.ndarray],
+    reals: Iterable[np.ndarray],
+    real: Gathered,
+    fake: Gathered,
+) -> None:
+    """A picture of those fakes that are nearest to real images, each beside its nearest.
+
+    Args:
+      path: of the file.
+      fakes, reals: the images, in the order of their features.
+      real, fake: with features.
+    """
+    index, distance = neighbours.nearest(fake.features, real.features)
+    first = np.argsort(distance, kind="stable")[:PAIRS_SHOWN]
+    made = _picked(fakes, set(first.tolist()))
+    nearest = _picked(reals, set(index[first].tolist()))
+    pairs = [image for i in first.tolist() for image in (made[i], nearest[int(index[i])])]
+    rows = [pairs[i : i + 2 * COLUMNS] for i in range(0, len(pairs), 2 * COLUMNS)]
+    rows = [row + [None] * (2 * COLUMNS - len(row)) for row in rows]
+    labels = ["made", "nearest"] * COLUMNS
+    write_atomically(expanded(path), pictures.png(pictures.grid(rows, labels)))
+
+
+def _picked(images: Iterable[np.ndarray], places: set[int]) -> dict[int, np.ndarray]:
+    last = max(places)
+    begun = itertools.islice(images, last + 1)
+    return {i: image for i, image in enumerate(begun) if i in places}
 
 
 def _write_each(

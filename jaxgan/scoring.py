@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from jaxgan import gathering
 from jaxgan.commandline import nearest
+from jaxgan.comparisons import Comparison, Fakes
 from jaxgan.data.image_sets import ImageSet
 from jaxgan.errors import UserError
 from jaxgan.files import digest
@@ -258,7 +259,13 @@ def best_mode(config: ConfigDict, task: Task) -> str:
 
 
 def of_weights(
-    found: Wanted, bench: Bench, weights: Any, seed: int, num: int, reals: dict[str, Real]
+    found: Wanted,
+    bench: Bench,
+    weights: Any,
+    seed: int,
+    num: int,
+    reals: dict[str, Real],
+    look: Callable[[Comparison, Fakes, Real, Gathered], None] | None = None,
 ) -> tuple[dict[str, float], dict[str, Any], dict[str, int]]:
     """What a run's weights score beside its data.
 
@@ -269,6 +276,7 @@ def of_weights(
       seed: of the noise.
       num: samples; 0: as many as there are real images, at most `MOST`.
       reals: the real side of each comparison by its suffix; grows.
+      look: is shown both sides of each comparison.
 
     Returns:
       The numbers; what is recorded of the real sides; and how many fakes there were.
@@ -281,6 +289,8 @@ def of_weights(
         fakes = one.fakes(num or min(real.gathered.gaussian.count or MOST, MOST))
         fake, shape = gathering.gather("fake", found.net, fakes, found.takes)
         values |= compared(found, real, fake, shape, as_many=True, suffix=one.suffix)
+        if look:
+            look(one, fakes, real, fake)
         records[one.suffix.lstrip("_")] = real.record()
         counts[f"count{one.suffix}"] = fakes.files
     return values, records.get("", records), counts

@@ -1,16 +1,20 @@
 """`jaxgan.evaluate` as a user types it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import commandline, evaluate, experiment, fields, main, records, workdir
+from jaxgan import commandline, evaluate, experiment, fields, main, pictures, records, workdir
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.data import image_sets
-from jaxgan.metrics import random_features
+from jaxgan.metrics import neighbours, random_features
 from jaxgan.metrics.frechet import fit, frechet_distance
 from jaxgan.trained import open_run
 
@@ -448,6 +452,71 @@ def test_intervals_on_request(sets, capsys):
     assert beside["fid_random"] == pytest.approx(found["fid_random"])
     low_, high_ = (beside[f"fid_random_resampled_{end}"] for end in ("low", "high"))
     assert high_ - low_ < high - low, "the real side's own noise isn't known"
+
+
+def test_nearest_ones_are_shown(sets, tmp_path, capsys):
+    """A copy and its original lie side by side, first of all."""
+    fake = np.concatenate([noise(5, seed=3), noise(12)[7:8]])
+    np.savez(tmp_path / "copies.npz", images=fake)
+    shown = tmp_path / "nearest.png"
+    both = [f"--real={sets / 'real'}", f"--fake={tmp_path / 'copies.npz'}", "--metrics=copies"]
+    assert scored(capsys, *both, f"--nearest={shown}")["copies_random"] == pytest.approx(1 / 6, rel=1e-5)
+    with Image.open(shown) as opened:
+        picture = np.asarray(opened)
+    pair = pictures.grid([[noise(12)[7]] * 2], ["made", "nearest"])
+    width, height = pair.shape[1], pair.shape[0]
+    assert (picture[: height - 8, : width - 8] == pair[: height - 8, : width - 8]).mean() > 0.99
+    assert evaluate.main([*both[:2], f"--nearest={shown}"]) == 2
+    assert "add it to --metrics" in capsys.readouterr().err
+
+
+def test_a_runs_nearest_ones(trained, tmp_path, capsys):
+    argv = [f"--workdir={trained}", "--metrics=copies", "--num=10"]
+    scored(capsys, *argv, f"--nearest={tmp_path / 'a.png'}")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[0] > 100
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_devices_decide_nothing(count, sets, tmp_path):
+    """Each device computes chunks of a fixed size by the program of one."""
+    np.savez(tmp_path / "many.npz", images=noise(300, seed=5))
+    words = [f"--real={sets / 'real'}", f"--fake={tmp_path / 'many.npz'}", "--metrics=fid,prdc"]
+    flags = f"--xla_force_host_platform_device_count={count}"
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxgan.evaluate", *words, "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "XLA_FLAGS": flags},
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    here = jax.jit(random_features.features)
+    features = [
+        np.asarray(here(random_features.weights(), np.float32(x) / 127.5 - 1))
+        for x in (noise(12), noise(300, seed=5))
+    ]
+    wanted = frechet_distance(*(fit([x]) for x in features))
+    assert found["fid_random"] == pytest.approx(wanted, rel=1e-5)
+    near = neighbours.neighbourhoods(*features, [3])[3]
+    assert found["precision_random"] == pytest.approx(near.precision)
+
+
+def test_only_a_few_images_are_read_ahead():
+    """However many there are, they aren't all in memory."""
+    asked = []
+
+    class Source:
+        def __len__(self):
+            return 5000
+
+        def __getitem__(self, index):
+            asked.append(index)
+            return np.zeros((2, 2, 3), np.uint8)
+
+    images = image_sets.ImageSet("many", Source(), lambda: "", 0)
+    for i, _ in zip(range(1500), image_sets.Reading(images), strict=False):
+        assert max(asked) <= i + image_sets.AHEAD
 
 
 def test_sub_folders_are_classes(tmp_path, capsys):
