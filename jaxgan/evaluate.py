@@ -37,20 +37,20 @@ each image scores. Their intervals of re-sampling noise come with them; those of
 `--resamples=100`, which takes a hundred times as long.
 
 Real ones may also be statistics, a `.npz` of `mu` and `sigma`, for fid alone;
-`--save_stats=FILE.npz` writes such. What the features of the real set are is kept in the user's
-cache folder, by the content of its files (`--nocache` doesn't). `--neighbours=3` (precision,
-recall) and `--wide_neighbours=5` (density, coverage), `--subsets=100 --subset_size=1000` (KID; no
-subsets: all at once), `--splits=10` (is) and `--seed` change what these are.
+`--save_stats=FILE.npz` writes such. No file that is there is replaced without `--overwrite`. What
+the features of the real set are is kept in the user's cache folder, by the content of its files
+(`--nocache` doesn't). `--neighbours=3` (precision, recall) and `--wide_neighbours=5` (density,
+coverage), `--subsets=100 --subset_size=1000` (KID; no subsets: all at once), `--splits=10` (is) and
+`--seed` change what these are.
 
 What the metrics mean, and what makes two of them incomparable: docs/metrics.md.
 """
 
 import csv
 import io
-import itertools
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import jax
@@ -60,10 +60,11 @@ from jaxgan import (
     awake,
     commandline,
     experiment,
+    feature_files,
     gathering,
     logs,
     machine,
-    pictures,
+    nearest,
     records,
     score_table,
     scoring,
@@ -74,7 +75,7 @@ from jaxgan.comparisons import Comparison, Fakes
 from jaxgan.data import image_pairs, image_sets
 from jaxgan.errors import UserError
 from jaxgan.files import expanded, write_atomically
-from jaxgan.metrics import frechet, neighbours, scores
+from jaxgan.metrics import scores
 from jaxgan.metrics.scores import Gathered, Settings
 from jaxgan.scoring import Real, Wanted
 from jaxgan.tasks import Task
@@ -82,7 +83,6 @@ from jaxgan.tasks import Task
 COMMAND = "python -m jaxgan.evaluate"
 OF_RUNS = {"step": "latest", "sample_seed": 0}
 OF_PAIRS = {"luma": False, "border": 0, "each": ""}
-PAIRS_SHOWN, COLUMNS = 24, 4  # of fakes and their nearest real images
 FLAGS = {
     "workdir": "",
     **OF_RUNS,
@@ -100,6 +100,7 @@ FLAGS = {
     "nearest": "",
     "json": False,
     "save_stats": "",
+    "overwrite": False,
     "cache": True,
     **Settings()._asdict(),
 }
@@ -121,6 +122,11 @@ def _main(argv: Sequence[str]) -> int:
         raise UserError("--anyway is for --table=RUN,RUN; leave it out")
     settings = Settings(**{field: flags[field] for field in Settings._fields})
     _require_sense(flags, settings)
+    for name in ("each", "nearest", "save_stats"):
+        if flags[name] and not flags["overwrite"] and expanded(flags[name]).exists():
+            raise UserError(
+                f"--{name}={flags[name]} is there already; add --overwrite to replace it"
+            )
     if flags["workdir"]:
         return _score_run(flags, settings)
     for name, usual in OF_RUNS.items():
@@ -227,7 +233,7 @@ def _wanted(flags: dict, settings: Settings, weights: str) -> Wanted:
 
 def _opened(flags: dict, wanted: Wanted, num: int = 0) -> Real:
     """`--real`, be it images or statistics."""
-    if statistics := _statistics(flags["real"], wanted.sets):
+    if statistics := feature_files.statistics(flags["real"], wanted.sets):
         return scoring.of_file(flags["real"], statistics)
     images = image_sets.open_set(flags["real"], flags["size"])
     return scoring.real_side(wanted, images, num, flags["cache"])
@@ -298,13 +304,10 @@ def _score_sets(flags: dict, settings: Settings) -> dict[str, float]:
         )
         found = scoring.compared(wanted, real, fake, shape)
         if flags["nearest"]:
-            sides = (image_sets.open_set(flags[n], flags["size"]) for n in ("fake", "real"))
-            read = [image_sets.Reading(side, flags["num"]) for side in sides]
-            _show_nearest(flags["nearest"], *read, real.gathered, fake)
+            read = [image_sets.Reading(side, flags["num"]) for side in (images, real.images)]
+            nearest.show(flags["nearest"], *read, real.gathered, fake)
         if flags["save_stats"]:
-            mean, covariance, count = real.gathered.gaussian
-            kept = {"mu": mean, "sigma": covariance, "count": np.array(count)}
-            gathering.write(expanded(flags["save_stats"]), kept)
+            feature_files.write_statistics(flags["save_stats"], real.gathered)
     elif flags["save_stats"]:
         raise UserError("--save_stats is for --metrics=fid and the like; leave it out")
     if wanted.paired:
@@ -330,47 +333,16 @@ def _score_given(flags: dict, settings: Settings) -> dict[str, float]:
         raise UserError(
             f"{paired[0]} is of images, and --features={flags['features']} brings features alone"
         )
-    real, fake = _given(flags["features"])
+    real, fake = feature_files.features(flags["features"])
     wanted = Wanted(sets, (), settings, None, "_given")
     return scoring.compared(wanted, scoring.of_file(flags["features"], real), fake, None)
 
 
 def _show_made(path: str, one: Comparison, fakes: Fakes, real: Real, fake: Gathered) -> None:
-    """As `_show_nearest`, of a run; of one that translates both ways in a file for each."""
+    """`--nearest` of a run; of one that translates both ways a file for each."""
     file = expanded(path)
     file = file.with_name(f"{file.stem}{one.suffix}{file.suffix}")
-    _show_nearest(str(file), fakes, image_sets.Reading(one.real), real.gathered, fake)
-
-
-def _show_nearest(
-    path: str,
-    fakes: Iterable[np.ndarray],
-    reals: Iterable[np.ndarray],
-    real: Gathered,
-    fake: Gathered,
-) -> None:
-    """A picture of those fakes that are nearest to real images, each beside its nearest.
-
-    Args:
-      path: of the file.
-      fakes, reals: the images, in the order of their features.
-      real, fake: with features.
-    """
-    index, distance = neighbours.nearest(fake.features, real.features)
-    first = np.argsort(distance, kind="stable")[:PAIRS_SHOWN]
-    made = _picked(fakes, set(first.tolist()))
-    nearest = _picked(reals, set(index[first].tolist()))
-    pairs = [image for i in first.tolist() for image in (made[i], nearest[int(index[i])])]
-    rows = [pairs[i : i + 2 * COLUMNS] for i in range(0, len(pairs), 2 * COLUMNS)]
-    rows = [row + [None] * (2 * COLUMNS - len(row)) for row in rows]
-    labels = ["made", "nearest"] * COLUMNS
-    write_atomically(expanded(path), pictures.png(pictures.grid(rows, labels)))
-
-
-def _picked(images: Iterable[np.ndarray], places: set[int]) -> dict[int, np.ndarray]:
-    last = max(places)
-    begun = itertools.islice(images, last + 1)
-    return {i: image for i, image in enumerate(begun) if i in places}
+    nearest.show(str(file), fakes, image_sets.Reading(real.images), real.gathered, fake)
 
 
 def _write_each(
@@ -405,58 +377,6 @@ def _table(flags: dict) -> int:
     runs = [run for run in flags["table"].split(",") if run]
     print(score_table.table(runs, (*sets, *paired), flags["anyway"]))
     return 0
-
-
-def _statistics(path: str, names: Sequence[str]) -> Gathered | None:
-    """Published statistics, where a file holds `mu` and `sigma`; else None.
-
-    Raises:
-      UserError: for arrays that aren't statistics, or scores that need more than these.
-    """
-    file = expanded(path)
-    if file.suffix != ".npz" or not file.is_file():
-        return None
-    arrays = image_sets.read_arrays(path, {"mu", "sigma", "count"}.intersection)
-    if not {"mu", "sigma"} <= set(arrays):
-        return None
-    mean, covariance = (np.asarray(arrays[name], np.float64) for name in ("mu", "sigma"))
-    if mean.ndim != 1 or covariance.shape != mean.shape * 2:
-        raise UserError(
-            f"{path} holds mu {list(mean.shape)} and sigma {list(covariance.shape)}; statistics "
-            "of D features are [D] and [D, D]"
-        )
-    more = [name for name in names if name not in scores.OF_STATISTICS]
-    if more:
-        raise UserError(
-            f"{path} holds statistics alone, and {more[0]} needs the images themselves; "
-            "--metrics=fid needs no more"
-        )
-    count = int(arrays["count"]) if "count" in arrays else 0
-    return Gathered(frechet.Gaussian(mean, covariance, count))
-
-
-def _given(path: str) -> tuple[Gathered, Gathered]:
-    """Features of both sets from a file."""
-    arrays = image_sets.read_arrays(path)
-    found = {}
-    for name in ("real", "fake"):
-        features = arrays.get(name, arrays.get(f"features_{name}"))
-        logits = arrays.get(f"{name}_logits", arrays.get(f"logits_{name}"))
-        if features is None:
-            there = ", ".join(arrays) or "nothing"
-            raise UserError(f"{path} has no array `{name}` of features [N, D]; it has {there}")
-        for what, array in ((name, features), (f"{name}_logits", logits)):
-            if array is not None and (array.ndim != 2 or array.dtype.kind not in "fiu"):
-                raise UserError(f"{path}: {what} is {list(array.shape)}; [N, D] is expected")
-            if array is not None and not np.all(np.isfinite(array)):
-                raise UserError(f"{path}: {what} holds NaN or infinite values")
-        if len(features) < 2:
-            raise UserError(f"{path}: {name} has {len(features)} features; it takes at least 2")
-        found[name] = Gathered(frechet.fit([features]), features, logits)
-    widths = [found[name].features.shape[1] for name in ("real", "fake")]
-    if widths[0] != widths[1]:
-        raise UserError(f"{path}: features of {widths[0]} numbers (real) and {widths[1]} (fake)")
-    return found["real"], found["fake"]
 
 
 if __name__ == "__main__":

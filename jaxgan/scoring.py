@@ -55,12 +55,14 @@ class Real(NamedTuple):
       shape: of one image; None of statistics, which have none.
       name: what the user calls it.
       record: gives what a score's line says of it, with a hash.
+      images: that it was made of; None of statistics and given features.
     """
 
     gathered: Gathered
     shape: tuple[int, ...] | None
     name: str
     record: Callable[[], dict[str, Any]]
+    images: ImageSet | None = None
 
 
 def chosen(flag: str, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -123,7 +125,7 @@ def real_side(found: Wanted, images: ImageSet, num: int, cache: bool) -> Real:
         size, count = images.size, gathered.gaussian.count
         return {"name": images.name, "digest": images.digest(), "size": size, "count": count}
 
-    return Real(gathered, shape, images.name, record)
+    return Real(gathered, shape, images.name, record, images)
 
 
 def compared(

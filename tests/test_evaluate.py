@@ -460,13 +460,15 @@ def test_nearest_ones_are_shown(sets, tmp_path, capsys):
     np.savez(tmp_path / "copies.npz", images=fake)
     shown = tmp_path / "nearest.png"
     both = [f"--real={sets / 'real'}", f"--fake={tmp_path / 'copies.npz'}", "--metrics=copies"]
-    assert scored(capsys, *both, f"--nearest={shown}")["copies_random"] == pytest.approx(1 / 6, rel=1e-5)
+    assert scored(capsys, *both, f"--nearest={shown}")["copies_random"] == pytest.approx(
+        1 / 6, rel=1e-5
+    )
     with Image.open(shown) as opened:
         picture = np.asarray(opened)
     pair = pictures.grid([[noise(12)[7]] * 2], ["made", "nearest"])
     width, height = pair.shape[1], pair.shape[0]
     assert (picture[: height - 8, : width - 8] == pair[: height - 8, : width - 8]).mean() > 0.99
-    assert evaluate.main([*both[:2], f"--nearest={shown}"]) == 2
+    assert evaluate.main([*both[:2], "--nearest=other.png"]) == 2
     assert "add it to --metrics" in capsys.readouterr().err
 
 
@@ -544,6 +546,8 @@ MISTAKES = {
     BOTH + "--metrics=fid_infinity": "it takes 20",
     BOTH + "--metrics=class_accuracy": "makes no logits",
     BOTH + "--anyway": "for --table",
+    BOTH + "--save-stats=real.npz": "is there already",
+    BOTH + "--metrics=copies --nearest=torn.npz": "add --overwrite",
     "--table=a": "two runs or more",
     "--table=a,b": "a",
     "--table=a,b --num=5": "isn't of --table",
