@@ -19,6 +19,7 @@ Metrics: fid, kid, is (Inception Score), prdc (precision, recall, density, cover
     --features=random                 a fixed untrained network; numbers end with `_random`
     --features=inception --weights=FILE   FID's own, `--resize=tf1` (published) or `clean`;
                                       with a run's: --weights=ema,FILE
+    --features=classifier:RUN         of a run of configs/classifier.py: what it knows of classes
     --features=module:function        your own: images [N, H, W, C] to an array [N, D]
     --features=FILE.npz               arrays `real` and `fake` [N, D], perhaps `fake_logits`
 

@@ -19,6 +19,7 @@ def require_noise(run: trained.Run, folder: str) -> None:
     Raises:
       UserError: for a run that doesn't make images of noise.
     """
+    trained.require_images(run, folder)
     if not sample.makes_of_noise(run):
         raise UserError(
             f"{folder} translates pictures. Its own scores are in scores.jsonl; to compare sets, "
