@@ -446,7 +446,7 @@ def classification() -> ConfigDict:
     c = _run("classification")
 
     c.train = ConfigDict()
-    c.train.steps = 3000  # either steps or epochs; the other is 0
+    c.train.steps = 1000  # either steps or epochs; the other is 0
     c.train.epochs = 0.0
     c.train.accumulate = 1
     c.train.log_every = 100
