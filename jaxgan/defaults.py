@@ -1,4 +1,4 @@
-"""The fields that configs of one game share: of noise to image, and of paired images.
+"""The fields that configs of one game share: of noise to image, of paired images, of classifiers.
 
 A config takes them and states what its paper says: what it doesn't mention is as here. Every field
 can be given to every config of the game (`--config=configs/dcgan.py --help` lists them all).
@@ -16,6 +16,27 @@ def _run(game: str) -> ConfigDict:
     c.deterministic = False  # on a GPU: the same bits every time, at some cost
     c.devices = "auto"  # or a number
     c.awake = "auto"  # or on, off: idle cores of a CPU spin between operations
+    return c
+
+
+def _labelled() -> ConfigDict:
+    """Images with classes: the built-in glyphs."""
+    c = ConfigDict()
+    c.name = "glyphs"  # mnist, fashion_mnist, cifar10, cifar100, stl10, folder, arrays, tfds:
+    c.path = ""
+    c.image_key = "image"  # the features of a tfds set
+    c.label_key = "label"
+    c.classes = 0  # 0: as many as the data have
+    c.batch_size = 64
+    c.image_size = 16
+    c.load_size = 0  # 0: image_size
+    c.flip = False
+    c.channels = 1  # grey; or 3
+    c.dtype = "uint8"
+    c.low = -1.0
+    c.high = 1.0
+    c.count = 20000  # glyphs to train on
+    c.world = 0  # the glyphs' own seed: another world has other glyphs
     return c
 
 
@@ -40,22 +61,7 @@ def synthesis() -> ConfigDict:
     c.train.log_every = 100
     c.train.sample_every = 1000
 
-    c.data = ConfigDict()
-    c.data.name = "glyphs"  # mnist, fashion_mnist, cifar10, cifar100, stl10, folder, arrays, tfds:
-    c.data.path = ""
-    c.data.image_key = "image"  # the features of a tfds set
-    c.data.label_key = "label"
-    c.data.classes = 0  # 0: as many as the data have
-    c.data.batch_size = 64
-    c.data.image_size = 16
-    c.data.load_size = 0  # 0: image_size
-    c.data.flip = False
-    c.data.channels = 1  # grey; or 3
-    c.data.dtype = "uint8"
-    c.data.low = -1.0
-    c.data.high = 1.0
-    c.data.count = 20000  # glyphs to train on
-    c.data.world = 0  # the glyphs' own seed: another world has other glyphs
+    c.data = _labelled()
 
     c.model = ConfigDict()
     c.model.convolution = "auto"  # or canonical, xla
@@ -441,3 +447,58 @@ def upscaling_smoke(config: ConfigDict) -> None:
     config.checkpoint.every = 2
     config.evaluate.every = 4
     config.evaluate.num = 2
+
+
+def classification() -> ConfigDict:
+    """A small classifier of the built-in glyphs."""
+    c = _run("classification")
+
+    c.train = ConfigDict()
+    c.train.steps = 1000  # either steps or epochs; the other is 0
+    c.train.epochs = 0.0
+    c.train.accumulate = 1
+    c.train.log_every = 100
+    c.train.sample_every = 1000
+
+    c.data = _labelled()
+
+    c.model = ConfigDict()
+    c.model.convolution = "auto"  # or canonical, xla
+    n = c.model.classifier = ConfigDict()
+    n.kind = "convolutional"
+    n.width = 32  # features of the first stage, doubled in each further one
+    n.stages = 3  # halvings
+    n.norm = "batch"  # or none
+    n.features = 128  # numbers that the last layer but one makes of an image
+    n.dropout = 0.0  # of these, in training
+
+    c.ema = ConfigDict({"half_life": 0.0, "ramp": 0.0})  # of generators; there is none
+    c.optimizer = ConfigDict()
+    o = c.optimizer.classifier = ConfigDict()
+    o.name = "adam"  # or sgd, rmsprop
+    o.learning_rate = 1e-3
+    o.b1 = 0.9
+    o.b2 = 0.999
+    o.schedule = "cosine"  # or constant, linear, to_zero
+
+    c.checkpoint = ConfigDict({"every": 1000, "keep": 2, "best": ""})
+    c.evaluate = ConfigDict({"every": 1000, "num": 0})  # test images; 0: all
+    c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "classifier"})
+    return c
+
+
+def classifier_smoke(config: ConfigDict) -> None:
+    """A few steps of a tiny network on tiny images: seconds."""
+    config.train.steps = 4
+    config.train.epochs = 0.0
+    config.train.log_every = 2
+    config.train.sample_every = 4
+    config.data.batch_size = 8
+    config.data.image_size = 16
+    config.data.load_size = 0
+    config.data.count = 40
+    config.model.classifier.width = 4
+    config.model.classifier.features = 16
+    config.checkpoint.every = 2
+    config.evaluate.every = 4
+    config.evaluate.num = 40

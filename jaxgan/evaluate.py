@@ -27,6 +27,7 @@ copies (of real images; `--nearest=FILE.png` shows the nearest ones), class_accu
     --features=random                 a fixed untrained network; numbers end with `_random`
     --features=inception --weights=FILE   FID's own, `--resize=tf1` (published) or `clean`;
                                       with a run's: --weights=ema,FILE
+    --features=classifier:RUN         of a run of configs/classifier.py: what it knows of classes
     --features=module:function        your own: images [N, H, W, C] to an array [N, D]
     --features=FILE.npz               arrays `real` and `fake` [N, D], perhaps `fake_logits`
 
@@ -75,7 +76,7 @@ from jaxgan.comparisons import Comparison, Fakes
 from jaxgan.data import image_pairs, image_sets
 from jaxgan.errors import UserError
 from jaxgan.files import expanded, write_atomically
-from jaxgan.metrics import scores
+from jaxgan.metrics import networks, scores
 from jaxgan.metrics.scores import Gathered, Settings
 from jaxgan.scoring import Real, Wanted
 from jaxgan.tasks import Task
@@ -176,7 +177,7 @@ def _score_run(flags: dict, settings: Settings) -> int:
         made_by = {
             "seed": flags["sample_seed"],
             "weights": run.kind,
-            "weights_sha256": scoring.hashed(run.weights),
+            "weights_sha256": networks.hashed(run.weights),
             "trained_seed": run.config.seed,
         }
         how = scoring.how(wanted, of_real, of_fake | made_by)
@@ -191,6 +192,7 @@ def _require_made(wanted: Wanted, bench, run: trained.Run, folder: str) -> None:
     Raises:
       UserError: for a run that makes nothing that these scores are of.
     """
+    trained.require_images(run, folder)
     if not any(net.startswith("generator") for net in run.weights):
         raise UserError(f"{folder} holds no generator, so nothing can be made with it")
     if wanted.sets and bench.compare is None:

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from jaxgan import optimizers, seeds
 from jaxgan.choices import ADVERSARIAL, choose, types
+from jaxgan.classifier_experiment import classifier_game
 from jaxgan.data import datasets
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game, Segment
@@ -427,6 +428,7 @@ def _lazy_share(game: Game, player: str) -> float:
 GENERATOR_KINDS = {"resnet": resnet_generator}
 DISCRIMINATOR_KINDS = {"patch": patch_discriminator, "pixel": pixel_discriminator}
 GAMES = {
+    "classification": classifier_game,
     "cyclegan": unpaired,
     "paired": partial(paired_game, discriminators=DISCRIMINATOR_KINDS),
     "synthesis": synthesis_game,

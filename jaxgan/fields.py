@@ -41,7 +41,7 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] = ()) -> ConfigDict
             f"checkpoint.best={config.checkpoint.best!r} needs scores during the run; try "
             f"--config.evaluate.every={config.checkpoint.every}"
         )
-    if config.checkpoint.best and "label_key" in config.data and not config.evaluate.num:
+    if config.checkpoint.best and "latent" in config.model and not config.evaluate.num:
         raise UserError(
             f"checkpoint.best={config.checkpoint.best!r} needs samples to be judged; try "
             "--config.evaluate.num=1000"
@@ -145,6 +145,11 @@ RANGES = {
     "model.discriminator.width": _at_least(1),
     "model.discriminator.layers": ((lambda value: 1 <= value <= 5), "1 to 5"),
     "model.discriminator.norm": _among("instance", "batch", "none"),
+    "model.classifier.width": _at_least(1),
+    "model.classifier.stages": ((lambda value: 1 <= value <= 8), "1 to 8"),
+    "model.classifier.norm": _among("batch", "none"),
+    "model.classifier.features": _at_least(1),
+    "model.classifier.dropout": _between(0, 1),
     "model.latent.size": _at_least(1),
     "model.latent.law": _among("normal", "uniform"),
     "model.conditioning": _among("none", "concatenation", "projection", "auxiliary"),
@@ -194,6 +199,14 @@ RANGES = {
             "lowest": _at_least(0),
             "last_b1": _between(0, 1),
             "last_b1_images": _at_least(0),
+        }.items()
+    },
+    **{
+        f"optimizer.classifier.{field}": rule
+        for field, rule in {
+            "learning_rate": _at_least(0),
+            "b1": _between(0, 1),
+            "b2": _between(0, 1),
         }.items()
     },
     "init.step": (lambda value: value == "latest" or value.isdigit(), "latest or a step's number"),

@@ -185,6 +185,7 @@ def _require_noise(run: trained.Run, flags: dict) -> None:
       UserError: saying why.
     """
     game = run.built.game
+    trained.require_images(run, flags["workdir"])
     if not makes_of_noise(run):
         raise UserError(
             f"{flags['workdir']} translates pictures and makes none of noise; use "

@@ -1,10 +1,8 @@
 """Scores as they are asked for: names and features to numbers, for commands and for training."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -235,12 +233,10 @@ def require_sense(config: ConfigDict, task: Task) -> None:
         task.best_mode(best)
     except UserError as error:
         of = next((n for n, s in scores.SCORES.items() if scores.base(best) in s.names), "")
-        if of:
-            there = f"; these are {', '.join(made)}" if made else f", such as evaluate.metrics={of}"
-            raise UserError(
-                f"checkpoint.best={best} has to be one of the numbers of evaluate.metrics{there}"
-            ) from None
-        raise error
+        if not of:
+            raise error
+        there = f"; its numbers are {', '.join(made)}" if made else f", such as {of}"
+        raise UserError(f"{error}. Scores of sets are made by evaluate.metrics{there}") from None
 
 
 def require_there(config: ConfigDict, task: Task, data: Any) -> None:
@@ -296,16 +292,6 @@ def of_weights(
         records[one.suffix.lstrip("_")] = real.record()
         counts[f"count{one.suffix}"] = fakes.files
     return values, records.get("", records), counts
-
-
-def hashed(weights: Any) -> str:
-    """Of all arrays of a tree, by their places in it."""
-    whole = hashlib.sha256()
-    for path, array in jax.tree_util.tree_leaves_with_path(weights):
-        array = np.ascontiguousarray(array)
-        whole.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        whole.update(array.tobytes())
-    return whole.hexdigest()[:16]
 
 
 def of_file(path: str, gathered: Gathered) -> Real:

@@ -10,7 +10,7 @@ from typing import Any
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxgan.choices import ADVERSARIAL, choose, types
+from jaxgan.choices import ADVERSARIAL, SOME_CLASSES, choose, types
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
 from jaxgan.games.synthesis import NOISE, Classes, Latent, synthesis
@@ -18,8 +18,6 @@ from jaxgan.losses import adversarial, penalties
 from jaxgan.models import dcgan, mlp, residual
 from jaxgan.models.initializers import uniform
 from jaxgan.optimizers import Schedule, constant, linear_decay
-
-SOME_CLASSES = 10  # where nobody has looked at the data yet
 
 
 def synthesis_game(config: ConfigDict) -> Game:

@@ -19,6 +19,7 @@ from jaxgan.experiment import Experiment
 from jaxgan.files import write_atomically
 from jaxgan.interrupts import Interrupts
 from jaxgan.logs import Logs
+from jaxgan.metrics import networks
 from jaxgan.page import page
 from jaxgan.plots import panels
 from jaxgan.processes import CommonEnd
@@ -378,7 +379,7 @@ class _Bench:
                 lines.append(", ".join(f"{name} {value:.4g}" for name, value in found.items()))
             said += [f"step {step}: {of}{line}" for line in lines]
         scores = each[self._config.seed] if alone else seeds.scores(each)
-        hashes = {str(seed): scoring.hashed(weights) for seed, weights in weights_of.items()}
+        hashes = {str(seed): networks.hashed(weights) for seed, weights in weights_of.items()}
         made_by["weights_sha256"] = hashes[str(c.seed)] if alone else hashes
         how = scoring.how(self._wanted, of_real, made_by) | self._provenance
         self._logs.scores(step, scores | {"how": how})

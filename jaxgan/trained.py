@@ -87,6 +87,19 @@ def steps(folder: str) -> list[int]:
     return there
 
 
+def require_images(run: Run, folder: str) -> None:
+    """Refuses a run that makes no images.
+
+    Raises:
+      UserError: for a classifier's, saying what it is for.
+    """
+    if run.built.game.task == "classification":
+        raise UserError(
+            f"{folder} holds a classifier, which makes no images; "
+            f"python -m jaxgan.evaluate --features=classifier:{folder} judges others' by it"
+        )
+
+
 def mixed(run: Run, other: Run, share: float) -> Run:
     """A run whose weights are `share` of its own and the rest of another's (ESRGAN, section 3.4).
 

@@ -103,8 +103,10 @@ def _main(argv: Sequence[str]) -> int:
     inside = expanded(flags["input"]).is_dir()
     targets = plan(source, flags["output"], flags["overwrite"], inside)
     run = trained.open_run(flags["workdir"], flags["step"], flags["weights"])
+    trained.require_images(run, flags["workdir"])
     if flags["mix"]:
         other = trained.open_run(flags["mix"], weights=flags["weights"])
+        trained.require_images(other, flags["mix"])
         run = trained.mixed(run, other, flags["share"])
     if run.built.game.task == "upscaling":
         return _enlarge(run, source, targets, flags)

@@ -124,7 +124,7 @@ def digest(config: ConfigDict) -> str:
     Raises:
       UserError: where it isn't there, or holds no VGG-19.
     """
-    p = config.loss.get("perceptual")
+    p = _perceptual(config)
     if p is None or not p.weight or p.weights == RANDOM:
         return ""
     if not p.weights:
@@ -138,7 +138,7 @@ def digest(config: ConfigDict) -> str:
 
 def constants(config: ConfigDict) -> Callable[[], Any]:
     """() -> the variables of the frozen networks that a config's losses see with, or None."""
-    p = config.loss.get("perceptual")
+    p = _perceptual(config)
     if p is None or not p.weight:
         return lambda: None
     dtype = types(config)["param_dtype"]
@@ -155,6 +155,11 @@ def constants(config: ConfigDict) -> Callable[[], Any]:
         return {perceptual.NETWORK: kept}
 
     return read
+
+
+def _perceptual(config: ConfigDict) -> ConfigDict | None:
+    """The part of a config's losses that sees with a frozen network, where there is one."""
+    return config.loss.get("perceptual") if "loss" in config else None
 
 
 def _read(file: str) -> Any:

@@ -86,6 +86,12 @@ def check(built, before, after):
         size = built.batch["truth"].shape[3:]
         given = jax.eval_shape(lambda: built.game.noise(jax.random.key(0), 1, jnp.float32))
         given |= {"input": jax.ShapeDtypeStruct((1, *size), jnp.float32)}
+    elif built.game.task == "classification":
+        size = built.batch["image"].shape[3:]
+        given = {"image": jax.ShapeDtypeStruct((1, *size), jnp.float32)}
+        told = jax.eval_shape(built.game.sample, weights, given)
+        assert [told[name].ndim for name in ("features", "logits")] == [2, 2]
+        return
     else:
         size = built.batch["image"].shape[3:]
         given = jax.eval_shape(lambda: built.game.noise(jax.random.key(0), 1, jnp.float32))
@@ -128,7 +134,7 @@ def smallest():
 
 
 # Each takes seconds to compile; tests/test_covering.py walks the fields that the others set.
-QUICK = ("dcgan", "pix2pix", "srgan", "toy")  # one of each game, by its default
+QUICK = ("classifier", "dcgan", "pix2pix", "srgan", "toy")  # one of each game, by its default
 SMALLEST = [
     pytest.param(
         file,

@@ -204,7 +204,7 @@ def test_scores_in_training(trained, capsys):
         ("cgan", "evaluate.metrics=fidd", "did you mean 'fid'"),
         ("cgan", "evaluate.metrics=psnr", "logged anyway"),
         ("cgan", "evaluate.metrics=fid evaluate.features=x", "it takes inception"),
-        ("cgan", "checkpoint.best=fid_random", "such as evaluate.metrics=fid"),
+        ("cgan", "checkpoint.best=fid_random", "evaluate.metrics, such as fid"),
         (
             "cyclegan",
             "checkpoint.best=fid evaluate.metrics=fid",

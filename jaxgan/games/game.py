@@ -119,7 +119,8 @@ class Game(NamedTuple):
       phases: the moves of one update, in order.
       init: (key, batch) -> (name -> variables, slot -> memory). `batch` is one micro-batch, of
         which only shapes and types are given.
-      sample: (name -> variables, batch) -> name -> images, what the game is played for.
+      sample: (name -> variables, batch) -> name -> images, what the game is played for; a
+        classifier's gives what it says of the batch's.
       task: what it is played on: a name of `tasks.TASKS`.
       noise: (key, count, dtype) -> what `sample` takes besides data, where it takes any.
       classes: how many `sample` can be asked for by `label`, int32; 0: it takes none.

@@ -15,6 +15,7 @@ from jaxgan.games.game import Batch, Context, Extra, Game, Outcome, Phase
 from jaxgan.games.latent import Latent
 from jaxgan.games.passes import Passes
 from jaxgan.losses.adversarial import AdversarialLoss
+from jaxgan.losses.classification import cross_entropy
 from jaxgan.losses.penalties import Penalty
 from jaxgan.state import Variables
 
@@ -144,8 +145,8 @@ def synthesis(
         loss = adversarial.discriminator(real_logits, fake_logits)
         metrics = {"discriminator": loss}
         if auxiliary:
-            metrics["class_real"] = _cross_entropy(real_class, label)
-            metrics["class_fake"] = _cross_entropy(fake_class, label)
+            metrics["class_real"] = cross_entropy(real_class, label)
+            metrics["class_fake"] = cross_entropy(fake_class, label)
             known = metrics["class_real"] + (metrics["class_fake"] if classes.fake else 0.0)
             loss = loss + classes.discriminator * known
         loss = loss + penalised(joined, run, real, fake, label, keys[2], batch, metrics)
@@ -180,7 +181,7 @@ def synthesis(
         loss = adversarial.generator(real, judgement[0])
         metrics = {"generator": loss}
         if auxiliary:
-            metrics["class_generator"] = _cross_entropy(judgement[1], label)
+            metrics["class_generator"] = cross_entropy(judgement[1], label)
             loss = loss + classes.generator * metrics["class_generator"]
         given = {"fake": jax.lax.stop_gradient(fake)} if handed and first == "generator" else {}
         return loss, Outcome(run.stats(), {}, given, metrics)
@@ -251,8 +252,3 @@ def _noisy(images: jax.Array, deviation: jax.Array, key: jax.Array, i: int) -> j
     """With instance noise (Sonderby et al. 2017; Arjovsky & Bottou 2017)."""
     noise = jax.random.normal(jax.random.fold_in(key, 100 + i), images.shape, images.dtype)
     return images + deviation.astype(images.dtype) * noise
-
-
-def _cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
-    chosen = jnp.take_along_axis(nn.log_softmax(logits), label[:, None], 1)
-    return -jnp.mean(chosen)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import state_dicts
+from jaxgan import experiment, logs, records, state_dicts, trained, workdir
 from jaxgan.errors import UserError
 from jaxgan.evaluators import unit
 from jaxgan.files import digest
@@ -19,6 +20,7 @@ from jaxgan.pictures import to_uint8
 
 # SHA-256 of the published weights: pt_inception-2015-12-05-6726825d.pth is named after its hash.
 INCEPTION = "6726825d"
+CLASSIFIER = "classifier:"
 
 
 class Network(NamedTuple):
@@ -49,7 +51,7 @@ def network(features: str, weights: str, resize: str) -> Network:
     """The network of `--features`.
 
     Args:
-      features: inception, random, or module:function.
+      features: inception, random, classifier:RUN, or module:function.
       weights: a file, of inception.
       resize: how inception's images get their size.
 
@@ -62,11 +64,13 @@ def network(features: str, weights: str, resize: str) -> Network:
         return _random()
     if features == "inception":
         return _inception(weights, resize)
+    if features.startswith(CLASSIFIER):
+        return _classifier(features.removeprefix(CLASSIFIER))
     if ":" in features:
         return _own(features)
     raise UserError(
         f"--features={features} doesn't fit: it takes inception (with --weights=FILE), random, "
-        "module:function, or FILE.npz"
+        "classifier:RUN, module:function, or FILE.npz"
     )
 
 
@@ -80,13 +84,11 @@ def _random() -> Network:
     def features(kernels, images):
         return {"features": random_features.features(kernels, images)}
 
-    kernels, hashed = random_features.weights(), hashlib.sha256()
-    for kernel in kernels:
-        hashed.update(kernel.tobytes())
+    kernels = random_features.weights()
     record = {
         "features": "random",
         "version": random_features.VERSION,
-        "weights_sha256": hashed.hexdigest()[:16],
+        "weights_sha256": hashed(kernels),
     }
     return Network("_random", unit, features, kernels, 64, record)
 
@@ -106,7 +108,7 @@ def _inception(weights: str, resize: str) -> Network:
         variables = inception.from_published(arrays)
     except UserError as error:
         raise UserError(f"--weights={weights}: {error}") from None
-    hashed = digest(weights)
+    sha256 = digest(weights)
     variables = jax.tree.map(lambda x: x.astype(np.float32), variables)
     module = inception.InceptionV3(("2048", "logits_unbiased"))
 
@@ -116,16 +118,78 @@ def _inception(weights: str, resize: str) -> Network:
 
     record = {
         "features": "inception",
-        "weights_sha256": hashed[:16],
-        "weights_known": hashed.startswith(INCEPTION),
+        "weights_sha256": sha256[:16],
+        "weights_known": sha256.startswith(INCEPTION),
         "resize": resize,
     }
     # Another file's scores can't be compared with published ones, and are called so.
-    suffix = "" if hashed.startswith(INCEPTION) else "_unknown_weights"
+    suffix = "" if sha256.startswith(INCEPTION) else "_unknown_weights"
     if resize != "tf1":
         suffix += f"_{resize}"
     fit = inception.RESIZE[resize]
     return Network(suffix, lambda x: fit(_levels(x)), features, variables, 8, record)
+
+
+def _classifier(folder: str) -> Network:
+    """The classifier of a run: what it makes of images that are fitted to those it was shown."""
+    train = "python -m jaxgan.main --config=configs/classifier.py trains one"
+    if not folder:
+        raise UserError(f"--features={CLASSIFIER} names no run of a classifier; {train}")
+    run = trained.open_run(folder)
+    if run.built.game.task != "classification":
+        raise UserError(f"--features={CLASSIFIER}{folder} is a run of no classifier; {train}")
+    # In float32, as all that scores are made of, whatever it was trained in.
+    config = run.config.copy_and_resolve_references()
+    config.precision = "float32"
+    game = experiment.build(config, max(config.found.values())).game
+    weights = jax.tree.map(lambda x: np.asarray(x, np.float32), run.weights)
+    *_, size, _, channels = run.built.batch["image"].shape
+
+    def features(weights, images):
+        found = game.sample(weights, {"image": fitted(images, size, channels)})
+        return {name: found[name] for name in ("features", "logits")}
+
+    scores = records.read(workdir.resolve(folder) / logs.SCORES)
+    record = {
+        "features": "classifier",
+        "run": workdir.resolve(folder).name,
+        "step": run.step,
+        "weights_sha256": hashed(weights),
+        "data": run.config.data.name,
+        "accuracy": next(
+            (s["accuracy"] for s in scores if s["step"] == run.step and "accuracy" in s), None
+        ),
+    }
+    return Network("_classifier", unit, features, weights, 64, record)
+
+
+def fitted(images: jax.Array, size: int, channels: int) -> jax.Array:
+    """Images [N, H, W, C] as [N, size, size, channels]: grey is the mean of colours.
+
+    Raises:
+      UserError: for other numbers of channels that differ.
+    """
+    n, height, width, there = images.shape
+    if there != channels and 1 not in (there, channels):
+        raise UserError(
+            f"this classifier was trained on images of {channels} channels, and these have {there}"
+        )
+    if channels == 1:
+        images = images.mean(-1, keepdims=True)
+    images = jnp.broadcast_to(images, (n, height, width, channels))
+    if (height, width) == (size, size):
+        return images
+    return jax.image.resize(images, (n, size, size, channels), "linear")  # antialiased
+
+
+def hashed(tree: Any) -> str:
+    """Of all arrays of a tree, and their places in it."""
+    whole = hashlib.sha256()
+    for path, array in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.ascontiguousarray(array)
+        whole.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        whole.update(array.tobytes())
+    return whole.hexdigest()[:16]
 
 
 def _own(text: str) -> Network:

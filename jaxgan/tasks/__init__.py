@@ -1,6 +1,6 @@
 """What games are played on, by name."""
 
-from jaxgan.tasks import labelled, paired, points, unpaired, upscaling
+from jaxgan.tasks import classification, labelled, paired, points, unpaired, upscaling
 from jaxgan.tasks.task import Task
 
 __all__ = ["TASKS", "Task"]
@@ -11,4 +11,5 @@ TASKS = {
     "labelled": labelled.TASK,
     "points": points.TASK,
     "upscaling": upscaling.TASK,
+    "classification": classification.TASK,
 }
