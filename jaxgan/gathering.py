@@ -50,13 +50,14 @@ def features(
       images: of one size.
       num: the first so many; 0: all.
       takes: the parts of `Gathered` that are wanted besides the Gaussian.
-      cache: whether what is made is kept in the user's cache folder, and found there.
+      cache: whether what is made is kept in the user's cache folder, and found there; never what a
+        function of one's own makes.
 
     Raises:
       UserError: images of different sizes, fewer than two, or a network without logits.
     """
     made_of, file = {}, None
-    if cache:
+    if cache and net.compiled:  # what a function of one's own depends on isn't known
         made_of = {
             "digest": images.digest(),
             "num": num,

@@ -130,6 +130,7 @@ def test_features_of_ones_own(sets, capsys, monkeypatch):
     argv = ["--real=real.npz", "--fake=fake.npz"]
     found = scored(capsys, *argv, "--features=mine:seen", "--metrics=fid,is", "--splits=2")
     assert set(found) == {"fid_seen", "is_seen", "is_std_seen"}
+    assert not (sets / "cache" / "jaxgan" / "features").exists(), "the function may change"
     assert evaluate.main([*argv, "--features=mine:wrong"]) == 2
     assert "D] is expected" in capsys.readouterr().err
     assert evaluate.main([*argv, "--features=mine:absent"]) == 2

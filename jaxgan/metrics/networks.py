@@ -197,7 +197,8 @@ def _own(text: str) -> Network:
     module, _, name = text.partition(":")
     sys.path.insert(0, os.getcwd())  # as for a script, whose neighbours can be imported
     try:
-        function = getattr(importlib.import_module(module), name)
+        imported = importlib.import_module(module)
+        function = getattr(imported, name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"--features={text} can't be imported: {error}") from error
     finally:
@@ -218,4 +219,6 @@ def _own(text: str) -> Network:
             )
         return found
 
-    return Network(f"_{name}", lambda x: x, features, None, 64, {"features": text}, compiled=False)
+    file = getattr(imported, "__file__", None)
+    record = {"features": text, "code_sha256": digest(file)[:16] if file else None}
+    return Network(f"_{name}", lambda x: x, features, None, 64, record, compiled=False)
