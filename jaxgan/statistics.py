@@ -1,0 +1,154 @@
+"""What several training seeds say of a number, and of the difference between two arms of a study.
+
+The unit is a training run: n is the number of seeds. What re-sampled images say is another thing,
+see `metrics/resampling.py`.
+"""
+
+import bisect
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95  # of intervals; tests find at 1 - LEVEL
+FEW = 20  # seeds, below which an interval is Student's
+EXACT = 14  # pairs, up to which all flips of signs are counted
+FLIPS = 50_000  # that are drawn of more
+
+
+class Summary(NamedTuple):
+    """A number over seeds.
+
+    Attributes:
+      mean: of them.
+      deviation: with n - 1; NaN of one seed.
+      low, high: the mean's interval at `LEVEL`; infinitely wide of one seed.
+      count: of seeds.
+    """
+
+    mean: float
+    deviation: float
+    low: float
+    high: float
+    count: int
+
+
+class Difference(NamedTuple):
+    """Of an arm from the base, pair by pair of the same seed.
+
+    Attributes:
+      summary: of the differences.
+      p: two-sided, by flips of the differences' signs; NaN where none could be told from chance.
+      needed: pairs by which a difference of this size would be found four times of five; 0 where
+        the seeds there are suffice.
+    """
+
+    summary: Summary
+    p: float
+    needed: int
+
+
+def summary(values: Sequence[float], seed: int = 0) -> Summary:
+    """Mean, deviation and the mean's interval: Student's t below `FEW`, from there the bootstrap's.
+
+    Args:
+      values: one for each seed, finite, at least one.
+      seed: of the bootstrap (bias-corrected and accelerated, Efron 1987).
+    """
+    x = np.asarray(values, np.float64)
+    count, mean = len(x), float(np.mean(x))
+    if count < 2:
+        return Summary(mean, math.nan, -math.inf, math.inf, count)
+    deviation = float(np.std(x, ddof=1))
+    if count < FEW or not deviation:
+        half = stats.t.ppf((1 + LEVEL) / 2, count - 1) * deviation / math.sqrt(count)
+        return Summary(mean, deviation, mean - half, mean + half, count)
+    found = stats.bootstrap(
+        (x,), np.mean, confidence_level=LEVEL, n_resamples=4000, rng=np.random.default_rng(seed)
+    )
+    interval = found.confidence_interval
+    return Summary(mean, deviation, float(interval.low), float(interval.high), count)
+
+
+def difference(ours: Sequence[float], base: Sequence[float], seed: int = 0) -> Difference:
+    """An arm against the base: what the same seeds give, pair by pair.
+
+    Args:
+      ours, base: of the same seeds in the same order, at least one.
+      seed: of the bootstrap and of drawn flips.
+    """
+    apart = np.asarray(ours, np.float64) - np.asarray(base, np.float64)
+    reached = least_p(len(apart)) <= 1 - LEVEL
+    p = sign_flips(apart, seed) if reached else math.nan
+    found = reached and p <= 1 - LEVEL
+    return Difference(summary(apart, seed), p, 0 if found else pairs_needed(apart))
+
+
+def least_p(pairs: int) -> float:
+    """The least p that two-sided flips of so many signs can reach: 0.25 of 3, 0.0625 of 5."""
+    return min(1.0, 2.0 ** (1 - pairs))
+
+
+def sign_flips(differences: Sequence[float], seed: int = 0) -> float:
+    """The share of flips of signs whose mean is as far from 0 (Fisher 1935), two-sided.
+
+    Args:
+      differences: [n], of pairs. All flips are counted up to `EXACT`; of more `FLIPS` are drawn,
+        beside the one that is there.
+      seed: of those that are drawn.
+    """
+    x = np.asarray(differences, np.float64)
+    far = abs(x.sum()) * (1 - 1e-9)  # the same sum in another order is as far
+    if len(x) <= EXACT:
+        # The first sign stays: with all signs turned the sum is as far on the other side.
+        sums = np.array([x[0]])
+        for value in x[1:]:
+            sums = np.concatenate([sums + value, sums - value])
+        return float(np.mean(np.abs(sums) >= far))
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (FLIPS, len(x)))
+    return float((1 + np.sum(np.abs(signs @ x) >= far)) / (1 + FLIPS))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Each p, corrected for so many tests (Holm 1979). NaN isn't a test, and stays."""
+    tests = [i for i, p in enumerate(ps) if not math.isnan(p)]
+    found, largest = list(ps), 0.0
+    for rank, i in enumerate(sorted(tests, key=lambda i: ps[i])):
+        largest = max(largest, min(1.0, (len(tests) - rank) * ps[i]))
+        found[i] = largest
+    return found
+
+
+def pairs_needed(differences: Sequence[float], most: int = 1000) -> int:
+    """Pairs by which a t-test at `LEVEL` would find this difference with power 0.8.
+
+    Of the differences' own mean and deviation, which few pairs know badly: "about". At least so
+    many that flips of signs can reach the level at all. `most` where more would be needed.
+    """
+    x = np.asarray(differences, np.float64)
+    flips = next(n for n in itertools.count(1) if least_p(n) <= 1 - LEVEL)
+    if len(x) < 2 or not x.any():
+        return most
+    deviation = float(np.std(x, ddof=1))
+    if not deviation:
+        return flips
+    effect = abs(float(np.mean(x))) / deviation
+
+    def power(count: int) -> float:
+        critical = stats.t.ppf((1 + LEVEL) / 2, count - 1)
+        return float(stats.nct.sf(critical, count - 1, effect * math.sqrt(count)))
+
+    return bisect.bisect_left(range(most), 0.8, lo=flips, key=power)
+
+
+def rounded(value: float, uncertainty: float) -> str:
+    """A number to two digits of its uncertainty: 12.3456 within 0.234 is 12.35."""
+    if not math.isfinite(value):
+        return str(value)
+    if not math.isfinite(uncertainty) or uncertainty <= 0:
+        return f"{value:.4g}"
+    digits = 1 - math.floor(math.log10(uncertainty))
+    return f"{value:.{digits}f}" if digits > 0 else f"{round(value, digits):.0f}"

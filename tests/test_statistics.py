@@ -1,0 +1,133 @@
+"""Statistics over training seeds, against SciPy and by what they promise: errors at their level."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxgan import statistics
+
+
+def draws(n, *, seed=0, mean=0.0):
+    return np.random.default_rng(seed).normal(mean, 1.0, n)
+
+
+@pytest.mark.parametrize("n", [2, 5, 19])
+def test_few_seeds_have_students_interval(n):
+    x = draws(n)
+    found = statistics.summary(x)
+    low, high = stats.t.interval(0.95, n - 1, np.mean(x), stats.sem(x))
+    assert found == pytest.approx((np.mean(x), np.std(x, ddof=1), low, high, n))
+
+
+def test_many_seeds_are_bootstrapped():
+    x = np.random.default_rng(0).exponential(size=40)
+    found = statistics.summary(x)
+    assert found == statistics.summary(x)
+    low, high = stats.t.interval(0.95, 39, np.mean(x), stats.sem(x))
+    assert found.high - found.mean > found.mean - found.low, "as skewed as the values"
+    assert found.high - found.low == pytest.approx(high - low, rel=0.15)
+
+
+def test_one_seed_says_nothing_of_others():
+    found = statistics.summary([3.0])
+    assert (found.mean, found.low, found.high, found.count) == (3.0, -math.inf, math.inf, 1)
+    assert math.isnan(found.deviation)
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 9])
+def test_all_flips_are_those_of_scipy(n):
+    x = draws(n, seed=n, mean=0.7)
+    wanted = stats.permutation_test(
+        (x,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+    )
+    assert statistics.sign_flips(x) == pytest.approx(wanted.pvalue, abs=1e-12)
+
+
+def test_drawn_flips_are_near_all():
+    x = draws(statistics.EXACT + 2, mean=0.55)
+    wanted = stats.permutation_test(
+        (x,), np.mean, permutation_type="samples", n_resamples=2**16, vectorized=True
+    ).pvalue
+    assert statistics.sign_flips(x) == pytest.approx(wanted, abs=0.005)
+    assert statistics.sign_flips(x, seed=1) != statistics.sign_flips(x)
+
+
+def test_few_pairs_cannot_tell():
+    assert [statistics.least_p(n) for n in (1, 3, 5, 6)] == [1.0, 0.25, 0.0625, 0.03125]
+    for n in (1, 3, 5):
+        found = statistics.difference(draws(n) + 100, draws(n, seed=1))
+        assert math.isnan(found.p)
+        assert found.needed >= 6 or n == 1
+    found = statistics.difference(draws(6) + 100, draws(6, seed=1))
+    assert found.p == 0.03125
+    assert found.needed == 0
+
+
+def test_pairs_that_would_be_needed():
+    """As tables of power say: 11 pairs find a difference of 0.95 deviations four times of five."""
+    x = np.array([-1.0, 0, 1])
+    assert statistics.pairs_needed(x + 0.95) == 11
+    assert statistics.pairs_needed(x + 0.5) == 34
+    assert statistics.pairs_needed(x + 5) == 6
+    assert statistics.pairs_needed(x) == statistics.pairs_needed([2.0]) == 1000
+    assert statistics.pairs_needed([1.0, 1, 1]) == 6
+
+
+def test_holm_by_hand():
+    """With three tests the least is tripled, the next doubled; none falls below one before it."""
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    found = statistics.holm([0.5, math.nan, 0.02])
+    assert found[0] == 0.5
+    assert math.isnan(found[1])
+    assert found[2] == pytest.approx(0.04)
+    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_numbers_are_rounded_by_their_uncertainty():
+    cases = {
+        (12.3456, 0.234): "12.35",
+        (12.3456, 2.34): "12.3",
+        (1234.6, 34): "1235",
+        (1234.6, 340): "1230",
+        (0.0012345, 0.00012): "0.00123",
+        (5, math.inf): "5",
+        (0.123456, 0): "0.1235",
+        (math.nan, 1): "nan",
+    }
+    assert {case: statistics.rounded(*case) for case in cases} == cases
+
+
+@pytest.mark.parametrize("n", [3, 5, 12])
+def test_intervals_cover_as_often_as_they_say(n):
+    """93 to 97 % of 1,000 repetitions."""
+    rng = np.random.default_rng(n)
+    held = 0
+    for _ in range(1000):
+        found = statistics.summary(rng.normal(2.0, 3.0, n))
+        held += found.low <= 2.0 <= found.high
+    assert 930 <= held <= 970
+
+
+def test_a_null_is_found_at_most_at_the_level():
+    """1,000 studies of eight arms without any difference: one in twenty finds some, at most."""
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(1000):
+        base = rng.normal(size=8)
+        arms = [rng.normal(size=8) + 0.5 * base for _ in range(7)]
+        ps = [statistics.sign_flips(arm - base) for arm in arms]
+        found += min(statistics.holm(ps)) <= 0.05
+    assert found <= 50 + 2 * math.sqrt(50)
+
+
+def test_a_planted_difference_is_found():
+    rng = np.random.default_rng(1)
+    found = 0
+    for _ in range(200):
+        common = rng.normal(size=12)  # what a seed does to all arms: paired, it costs nothing
+        base, same, better = (common + 0.3 * rng.normal(size=12) + d for d in (0, 0, 0.6))
+        ps = statistics.holm([statistics.difference(arm, base).p for arm in (same, better)])
+        found += ps[1] <= 0.05
+    assert found >= 190
