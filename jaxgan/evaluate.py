@@ -40,6 +40,7 @@ import jax
 import numpy as np
 
 from jaxgan import (
+    allocation,
     awake,
     commandline,
     gathering,
@@ -91,6 +92,7 @@ def _main(argv: Sequence[str]) -> int:
     names = _chosen(flags["metrics"])
     settings = Settings(**{field: flags[field] for field in Settings._fields})
     _require_sense(flags, settings)
+    allocation.keep()
     if flags["workdir"]:
         return _score_run(flags, names, settings)
     for name in ("step", "sample_seed"):
