@@ -54,7 +54,7 @@ class InceptionV3(nn.Module):
     Attributes:
       wanted: names of `FEATURES`. Nothing is computed behind the last of them.
       dtype: of the computation; None: that of the images and the parameters together.
-      path: of the convolutions, see `jaxgan.models.convolution.chosen_path`.
+      path: of the convolutions, but two, see `jaxgan.models.convolution.chosen_path`.
     """
 
     wanted: Sequence[str] = ("2048",)
@@ -72,9 +72,9 @@ class InceptionV3(nn.Module):
             raise ValueError(f"there are no features {unknown}; there are {', '.join(FEATURES)}")
         found: dict[str, jax.Array] = {}
 
-        def conv(x, features, name, kernel=1, strides=1, padding=0):
+        def conv(x, features, name, kernel=1, strides=1, padding=0, path=self.path):
             kernel, padding = (n if isinstance(n, tuple) else (n, n) for n in (kernel, padding))
-            layer = Layer(features, kernel, strides, padding, self.dtype, self.path, name=name)
+            layer = Layer(features, kernel, strides, padding, self.dtype, path, name=name)
             return layer(x)
 
         def done(name, x):
@@ -132,8 +132,10 @@ class InceptionV3(nn.Module):
 
         x = (x - 128) / 128
         x = conv(x, 32, "Conv2d_1a_3x3", 3, 2)
-        x = conv(x, 32, "Conv2d_2a_3x3", 3)
-        x = max_pool(conv(x, 64, "Conv2d_2b_3x3", 3, 1, 1))
+        # Many pixels of few channels: Winograd's transforms, which gradients would share, cost the
+        # forward pass alone more than its products save, and most of the memory.
+        x = conv(x, 32, "Conv2d_2a_3x3", 3, path="xla")
+        x = max_pool(conv(x, 64, "Conv2d_2b_3x3", 3, 1, 1, path="xla"))
         if done("64", x):
             return found
         x = max_pool(conv(conv(x, 80, "Conv2d_3b_1x1"), 192, "Conv2d_4a_3x3", 3))
