@@ -58,6 +58,7 @@ import jax
 import numpy as np
 
 from jaxgan import (
+    allocation,
     awake,
     commandline,
     experiment,
@@ -128,6 +129,7 @@ def _main(argv: Sequence[str]) -> int:
             raise UserError(
                 f"--{name}={flags[name]} is there already; add --overwrite to replace it"
             )
+    allocation.keep()
     if flags["workdir"]:
         return _score_run(flags, settings)
     for name, usual in OF_RUNS.items():

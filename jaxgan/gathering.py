@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan import machine
+from jaxgan import machine, sharding, workdir
 from jaxgan.data.image_sets import ImageSet, Reading
 from jaxgan.data.sources import listed
 from jaxgan.errors import UserError
@@ -62,6 +62,7 @@ def features(
             "digest": images.digest(),
             "num": num,
             "size": images.size,
+            "code": workdir.code_hash(),
             "jax": jax.__version__,
             "platform": jax.default_backend(),
             **net.record,
@@ -139,7 +140,8 @@ def _answers(net: Network, images: Iterator[np.ndarray]) -> Iterator[dict[str, n
         while part := list(itertools.islice(images, net.chunk)):
             yield dict(net.features(net.constants, net.prepare(np.stack(part))))
         return
-    run, places = jax.jit(net.features), jax.local_devices()
+    places = jax.local_devices()
+    run = jax.jit(net.features, compiler_options=sharding.compiler_options(places[0].platform))
     held = [jax.device_put(net.constants, place) for place in places]
     ahead: collections.deque = collections.deque()
 

@@ -109,13 +109,13 @@ def compile_update(update: Any, mesh: Mesh, more: int = 0) -> Any:
         donate_argnums=0,
         in_shardings=(everywhere, batched(mesh), everywhere, *(everywhere,) * more),
         out_shardings=everywhere,
-        compiler_options=_compiler_options(mesh.devices.flat[0].platform),
+        compiler_options=compiler_options(mesh.devices.flat[0].platform),
     )
 
 
 @functools.cache
-def _compiler_options(platform: str) -> dict[str, str] | None:
-    """What makes a step faster than XLA's own choices, on a platform.
+def compiler_options(platform: str) -> dict[str, str] | None:
+    """What makes a step, or a network's forward pass, faster than XLA's own choices on a platform.
 
     On CPUs jaxlib 0.10 gives convolutions and matrix products to YNNPACK, whose convolutions take
     up to 1.6 times as long as XLA's own. An XLA that doesn't know the option goes without.

@@ -5,6 +5,7 @@
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -204,7 +205,7 @@ def provenance() -> dict[str, Any]:
             "cpu": _cpu(),
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
         },
-        "code": _code_hash(),
+        "code": code_hash(),
         "git": git_commit(),
     }
 
@@ -448,7 +449,9 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _code_hash() -> str:
+@functools.cache
+def code_hash() -> str:
+    """Of this package's files, as they were when it was first asked for."""
     root = Path(jaxgan.__file__).resolve().parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

@@ -2,7 +2,9 @@
 
 import itertools
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import linalg
@@ -215,6 +217,18 @@ def test_resizing_as_tensorflow_1_did():
     assert np.allclose(grown[0, :, 7, 0], np.minimum(np.arange(299) * 13 / 299, 12), atol=1e-5)
     same = np.random.default_rng(0).integers(0, 256, (1, 299, 299, 3))
     assert np.array_equal(inception.resized(same), same)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (8, 9), (9, 8), (7, 12)])
+def test_pools_as_windows(size, x64):
+    """Against XLA's own windows, which are slower."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *size, 4)) - 3)
+    for strides, padding in ((2, "VALID"), (1, "SAME")):
+        theirs = nn.max_pool(x, (3, 3), (strides, strides), padding)
+        assert np.array_equal(inception.max_pool(x, strides), theirs)
+    theirs = nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)
+    np.testing.assert_allclose(inception.mean_pool(x), theirs, rtol=1e-12)
+    assert inception.mean_pool(x.astype(jnp.float32)).dtype == np.float32
 
 
 @pytest.mark.parametrize(

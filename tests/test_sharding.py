@@ -171,15 +171,15 @@ def test_batches_that_processes_cannot_share(two_processes, wanted, batch, word)
 
 
 def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
-    sharding._compiler_options.cache_clear()
-    assert sharding._compiler_options("gpu") is None
-    assert sharding._compiler_options("cpu") == {"xla_cpu_experimental_ynn_fusion_type": ""}
+    sharding.compiler_options.cache_clear()
+    assert sharding.compiler_options("gpu") is None
+    assert sharding.compiler_options("cpu") == {"xla_cpu_experimental_ynn_fusion_type": ""}
     jit = jax.jit
 
     def older(function, compiler_options):
         return jit(function, compiler_options={"xla_cpu_of_another_release": "1"})
 
-    sharding._compiler_options.cache_clear()
+    sharding.compiler_options.cache_clear()
     monkeypatch.setattr(jax, "jit", older)
-    assert sharding._compiler_options("cpu") is None
-    sharding._compiler_options.cache_clear()
+    assert sharding.compiler_options("cpu") is None
+    sharding.compiler_options.cache_clear()

@@ -97,7 +97,7 @@ def test_recording_the_same_again_writes_nothing(tmp_path):
 
 def test_later_starts_are_listed_where_they_differ(tmp_path, monkeypatch):
     record(tmp_path, CONFIG, COMMAND)
-    monkeypatch.setattr(workdir, "_code_hash", lambda: "another")
+    monkeypatch.setattr(workdir, "code_hash", lambda: "another")
     more = changed(train__steps=200)
     record(tmp_path, more, COMMAND)
     record(tmp_path, more, COMMAND)
@@ -187,7 +187,7 @@ def test_other_code_is_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(workdir, "git_commit", lambda: {"commit": "a" * 40, "dirty": True})
     record(tmp_path, CONFIG, COMMAND)
     monkeypatch.setattr(workdir, "git_commit", lambda: None)
-    monkeypatch.setattr(workdir, "_code_hash", lambda: "another")
+    monkeypatch.setattr(workdir, "code_hash", lambda: "another")
     (warning,) = check(tmp_path, CONFIG, COMMAND).warnings
     assert "of commit aaaaaaaaaaaa with changes and is of unknown commit now" in warning
 

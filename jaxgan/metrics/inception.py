@@ -5,6 +5,7 @@ TensorFlow 1 did, average pools don't count their padding, the last block pools 
 there are 1,008 logits. Batch norms are folded into the convolutions before them.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
@@ -53,7 +54,7 @@ class InceptionV3(nn.Module):
     Attributes:
       wanted: names of `FEATURES`. Nothing is computed behind the last of them.
       dtype: of the computation; None: that of the images and the parameters together.
-      path: of the convolutions, see `jaxgan.models.convolution.chosen_path`.
+      path: of the convolutions, but two, see `jaxgan.models.convolution.chosen_path`.
     """
 
     wanted: Sequence[str] = ("2048",)
@@ -71,9 +72,9 @@ class InceptionV3(nn.Module):
             raise ValueError(f"there are no features {unknown}; there are {', '.join(FEATURES)}")
         found: dict[str, jax.Array] = {}
 
-        def conv(x, features, name, kernel=1, strides=1, padding=0):
+        def conv(x, features, name, kernel=1, strides=1, padding=0, path=self.path):
             kernel, padding = (n if isinstance(n, tuple) else (n, n) for n in (kernel, padding))
-            layer = Layer(features, kernel, strides, padding, self.dtype, self.path, name=name)
+            layer = Layer(features, kernel, strides, padding, self.dtype, path, name=name)
             return layer(x)
 
         def done(name, x):
@@ -131,8 +132,10 @@ class InceptionV3(nn.Module):
 
         x = (x - 128) / 128
         x = conv(x, 32, "Conv2d_1a_3x3", 3, 2)
-        x = conv(x, 32, "Conv2d_2a_3x3", 3)
-        x = max_pool(conv(x, 64, "Conv2d_2b_3x3", 3, 1, 1))
+        # Many pixels of few channels: Winograd's transforms, which gradients would share, cost the
+        # forward pass alone more than its products save, and most of the memory.
+        x = conv(x, 32, "Conv2d_2a_3x3", 3, path="xla")
+        x = max_pool(conv(x, 64, "Conv2d_2b_3x3", 3, 1, 1, path="xla"))
         if done("64", x):
             return found
         x = max_pool(conv(conv(x, 80, "Conv2d_3b_1x1"), 192, "Conv2d_4a_3x3", 3))
@@ -147,7 +150,7 @@ class InceptionV3(nn.Module):
             return found
         x = block_d(x, "Mixed_7a")
         x = block_e(x, "Mixed_7b", mean_pool)
-        x = block_e(x, "Mixed_7c", lambda x: max_pool(x, 1, "SAME")).mean((1, 2))
+        x = block_e(x, "Mixed_7c", lambda x: max_pool(x, 1)).mean((1, 2))
         if done("2048", x):
             return found
         kernel = self.param("fc.kernel", nn.initializers.he_normal(), (2048, 1008))
@@ -162,14 +165,42 @@ def _joined(*parts: jax.Array) -> jax.Array:
     return jnp.concatenate(parts, -1)
 
 
-def max_pool(x: jax.Array, strides: int = 2, padding: str = "VALID") -> jax.Array:
-    """Over 3 x 3 pixels."""
-    return nn.max_pool(x, (3, 3), (strides, strides), padding)
+# Pools of 3 x 3, columns before rows, as operations on whole slices: XLA's windows on a CPU take
+# three times as long.
+
+
+def max_pool(x: jax.Array, strides: int = 2) -> jax.Array:
+    """The largest of each 3 x 3 pixels: ``[N, H, W, C]`` to ``[N, H', W', C]``.
+
+    With a stride of 1 as many pixels come out as go in: windows reach over the edge, where nothing
+    is.
+    """
+    if strides == 1:
+        x = _framed(x, -jnp.inf)
+    for axis in (2, 1):
+        x = functools.reduce(jnp.maximum, _three(x, axis, strides))
+    return x
 
 
 def mean_pool(x: jax.Array) -> jax.Array:
-    """Over the pixels that there are of 3 x 3, around each."""
-    return nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False).astype(x.dtype)
+    """The mean of the pixels that there are of 3 x 3, around each: ``[N, H, W, C]`` to the same."""
+    rows, columns = (np.convolve(np.ones(n), np.ones(3), "same") for n in x.shape[1:3])
+    share = jnp.asarray(1 / np.outer(rows, columns)[..., None], x.dtype)
+    x = _framed(x, 0)
+    for axis in (2, 1):
+        x = sum(_three(x, axis, 1))
+    return x * share
+
+
+def _framed(x: jax.Array, value: float) -> jax.Array:
+    """One more row or column of `value` on every side."""
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=value)
+
+
+def _three(x: jax.Array, axis: int, strides: int) -> list[jax.Array]:
+    """The first, second and third pixels along `axis` of windows that lie `strides` apart."""
+    reach = (x.shape[axis] - 3) // strides * strides + 1
+    return [jax.lax.slice_in_dim(x, i, i + reach, strides, axis) for i in range(3)]
 
 
 def resized(images: np.ndarray) -> np.ndarray:
