@@ -21,6 +21,7 @@ name (`horse2zebra`, `monet2photo`, ...), expected unzipped at datasets/NAME.
 from ml_collections import ConfigDict
 
 from jaxgan.commandline import select_presets
+from jaxgan.defaults import evaluation
 
 PUBLISHED = (
     "ae_photos",
@@ -105,11 +106,7 @@ def get_config(presets: str = "") -> ConfigDict:
         c.optimizer[player].schedule = "linear"  # flat, then to 0 over the second half
 
     c.checkpoint = ConfigDict({"every": 500, "keep": 2, "best": ""})
-    c.evaluate = ConfigDict({"every": 500, "num": 64})
-    c.evaluate.metrics = ""  # more scores of sets: fid, kid, prdc, ...; of features that are
-    c.evaluate.features = "random"  # or inception, module:function, classifier:RUN
-    c.evaluate.weights = ""  # the file of inception's
-    c.evaluate.resize = "tf1"  # of inception's images; or clean
+    c.evaluate = evaluation(500, 64)
     c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "generators,discriminators"})
     return select_presets(presets, PRESETS, c)
 

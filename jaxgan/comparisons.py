@@ -19,6 +19,7 @@ class Fakes(NamedTuple):
       name: what they are called.
       files: how many.
       labels: int [N], the class that each was asked to be; None where none was.
+      classes: their names.
       made: gives them, [H, W, C] in [-1, 1].
       whole: whether the run's data are bytes: then these are, too, as PNG files would hold them.
     """
@@ -26,6 +27,7 @@ class Fakes(NamedTuple):
     name: str
     files: int
     labels: np.ndarray | None
+    classes: tuple[str, ...] | None
     made: Callable[[], Iterator[np.ndarray]]
     whole: bool = True
 
@@ -48,9 +50,15 @@ class Comparison(NamedTuple):
     fakes: Callable[[int], Fakes]
 
 
-def images_of(name: str, source: Source, labels: np.ndarray | None = None) -> ImageSet:
+def images_of(
+    name: str,
+    source: Source,
+    labels: np.ndarray | None = None,
+    classes: tuple[str, ...] | None = None,
+) -> ImageSet:
     """Images of a run's data, with a digest of their pixels."""
-    return ImageSet(name, source, functools.cache(functools.partial(digest, source)), 0, labels)
+    hashed = functools.cache(functools.partial(digest, source))
+    return ImageSet(name, source, hashed, 0, labels, classes)
 
 
 def digest(images: Source) -> str:

@@ -40,6 +40,16 @@ def _labelled() -> ConfigDict:
     return c
 
 
+def evaluation(every: int, num: int) -> ConfigDict:
+    """How often a run is scored, of so many images, and by what besides the task's own scores."""
+    c = ConfigDict({"every": every, "num": num})
+    c.metrics = ""  # of sets: fid, kid, prdc, ...
+    c.features = "random"  # that these are of; or inception, classifier:RUN, module:function
+    c.weights = ""  # the file of inception's
+    c.resize = "tf1"  # of inception's images; or clean
+    return c
+
+
 def synthesis() -> ConfigDict:
     """A plain GAN of convolutions on the built-in glyphs."""
     c = _run("synthesis")
@@ -129,11 +139,7 @@ def synthesis() -> ConfigDict:
         o.last_b1_images = 0.0  # ... over so many images; 0: it stays
 
     c.checkpoint = ConfigDict({"every": 1000, "keep": 2, "best": ""})
-    c.evaluate = ConfigDict({"every": 1000, "num": 1000})
-    c.evaluate.metrics = ""  # more scores of sets: fid, kid, prdc, ...; of features that are
-    c.evaluate.features = "random"  # or inception, module:function, classifier:RUN
-    c.evaluate.weights = ""  # the file of inception's
-    c.evaluate.resize = "tf1"  # of inception's images; or clean
+    c.evaluate = evaluation(1000, 1000)
     c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "generator,discriminator"})
     return c
 
@@ -287,11 +293,7 @@ def paired() -> ConfigDict:
         o.schedule = "linear"  # flat for half of the run; or constant, to_zero, cosine
 
     c.checkpoint = ConfigDict({"every": 500, "keep": 2, "best": ""})
-    c.evaluate = ConfigDict({"every": 1000, "num": 0})
-    c.evaluate.metrics = ""  # more scores of sets: fid, kid, prdc, ...; of features that are
-    c.evaluate.features = "random"  # or inception, module:function, classifier:RUN
-    c.evaluate.weights = ""  # the file of inception's
-    c.evaluate.resize = "tf1"  # of inception's images; or clean
+    c.evaluate = evaluation(1000, 0)
     c.init = ConfigDict({"workdir": "", "step": "latest", "nets": "generator,discriminator"})
     return c
 

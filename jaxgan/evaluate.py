@@ -37,7 +37,7 @@ brightness alone, `--border=4` leaves out so many pixels on each side; `--each=F
 each image scores. Their intervals of re-sampling noise come with them; those of other metrics with
 `--resamples=100`, which takes a hundred times as long.
 
-Real ones may also be statistics, a `.npz` of `mu` and `sigma`, for fid alone;
+Real ones may also be statistics, a `.npz` of `mu` and `sigma`, for scores that need no more;
 `--save_stats=FILE.npz` writes such. No file that is there is replaced without `--overwrite`. What
 the features of the real set are is kept in the user's cache folder, by the content of its files
 (`--nocache` doesn't). `--neighbours=3` (precision, recall) and `--wide_neighbours=5` (density,
@@ -104,7 +104,7 @@ FLAGS = {
     "save_stats": "",
     "overwrite": False,
     "cache": True,
-    **Settings()._asdict(),
+    **{name: value for name, value in Settings()._asdict().items() if name != "as_many"},
 }
 
 
@@ -122,24 +122,40 @@ def _main(argv: Sequence[str]) -> int:
         return _table(flags)
     if flags["anyway"]:
         raise UserError("--anyway is for --table=RUN,RUN; leave it out")
-    settings = Settings(**{field: flags[field] for field in Settings._fields})
+    given = {field: flags[field] for field in _fields(flags)}
+    settings = Settings(**given, as_many=bool(flags["workdir"]))
     _require_sense(flags, settings)
+    if flags["nearest"] and expanded(flags["nearest"]).suffix.lower() != ".png":
+        raise UserError(
+            f"--nearest={flags['nearest']} is a picture; give it a name that ends in .png"
+        )
     for name in ("each", "nearest", "save_stats"):
-        if flags[name] and not flags["overwrite"] and expanded(flags[name]).exists():
-            raise UserError(
-                f"--{name}={flags[name]} is there already; add --overwrite to replace it"
-            )
+        if flags[name]:
+            _require_free(f"--{name}", flags[name], flags)
     allocation.keep()
     if flags["workdir"]:
         return _score_run(flags, settings)
     for name, usual in OF_RUNS.items():
         if flags[name] != usual:
             raise UserError(f"--{name} is of a run; add --workdir=RUN, or leave it out")
+    if flags["weights"] in ("ema", "raw", "auto"):
+        raise UserError(
+            f"--weights={flags['weights']} is of a run; add --workdir=RUN, or leave it out"
+        )
     machine.prepare("float32", deterministic=False)
     with awake.cores("auto", jax.default_backend()):
         values = _score_sets(flags, settings)
     _tell(values, flags["json"])
     return 0
+
+
+def _require_free(name: str, path: str, flags: dict) -> None:
+    """
+    Raises:
+      UserError: for a file that is there, unless it shall be replaced.
+    """
+    if not flags["overwrite"] and expanded(path).exists():
+        raise UserError(f"{name}: {path} is there already; add --overwrite to replace it")
 
 
 def _score_run(flags: dict, settings: Settings) -> int:
@@ -151,12 +167,17 @@ def _score_run(flags: dict, settings: Settings) -> int:
         raise UserError(f"--features={flags['features']} brings features; leave out --workdir")
     which, file = _split(flags["weights"])
     folder, steps = flags["workdir"], [flags["step"]]
+    if flags["size"] and not flags["real"]:
+        raise UserError(f"--size={flags['size']} fits images of --real=FOLDER; leave it out")
     if flags["step"] == "all":
-        if flags["each"]:
-            raise UserError("--each is of one checkpoint; say which by --step")
+        for name in ("each", "nearest"):
+            if flags[name]:
+                raise UserError(f"--{name} is of one checkpoint; say which by --step")
         steps = [str(step) for step in trained.steps(folder)]
-    wanted = _wanted(flags, settings, file)
     first = trained.open_run(folder, steps[0], which)
+    wanted = _wanted(flags, settings, file)
+    for suffix in first.built.task.sides if flags["nearest"] else ():
+        _require_free("--nearest", _nearest_file(flags["nearest"], suffix), flags)
     first.config.evaluate.num = flags["num"]  # of test images; those that it was trained with: few
     data = experiment.open_data(first.config, first.built.task)
     bench = first.built.task.bench(first.config, data, first.built.game)
@@ -167,14 +188,15 @@ def _score_run(flags: dict, settings: Settings) -> int:
         found, of_real, of_fake = {}, {}, {}
         with awake.cores("auto", run.built.platform):
             if wanted.sets:
-                args = run.weights, flags["sample_seed"], flags["num"], reals
+                args = run.weights, flags["sample_seed"], flags["num"], reals, flags["cache"]
                 if flags["nearest"]:
                     args = *args, partial(_show_made, flags["nearest"])
                 found, of_real, of_fake = scoring.of_weights(wanted, bench, *args)
             if wanted.paired:
                 names, each = bench.each(run.weights, flags["sample_seed"])
-                found |= scoring.of_pairs(wanted, each)
-                of_fake["pairs"] = len(next(iter(names.values())))
+                each = scoring.chosen_pairs(wanted, each)
+                found |= scores.of_images(each, settings)
+                of_fake["pairs"] = sum(map(len, names.values()))
                 _write_each(flags["each"], names, each)
         made_by = {
             "seed": flags["sample_seed"],
@@ -237,7 +259,7 @@ def _wanted(flags: dict, settings: Settings, weights: str) -> Wanted:
 
 def _opened(flags: dict, wanted: Wanted, num: int = 0) -> Real:
     """`--real`, be it images or statistics."""
-    if statistics := feature_files.statistics(flags["real"], wanted.sets):
+    if statistics := feature_files.statistics(flags["real"], wanted.sets, wanted.net):
         return scoring.of_file(flags["real"], statistics)
     images = image_sets.open_set(flags["real"], flags["size"])
     return scoring.real_side(wanted, images, num, flags["cache"])
@@ -271,13 +293,18 @@ def _underscored(word: str) -> str:
     return f"--{name.replace('-', '_')}{equals}{value}"
 
 
+def _fields(flags: dict) -> list[str]:
+    """Of the settings, those that are flags."""
+    return [name for name in Settings._fields if name in flags]
+
+
 def _require_sense(flags: dict, settings: Settings) -> None:
     """
     Raises:
       UserError: for numbers that make no sense.
     """
     least = {"size": 0, "num": 0, "border": 0, "subsets": 0, "seed": 0, "resamples": 0}
-    for name in ("size", "num", "border", *Settings._fields):
+    for name in ("size", "num", "border", *_fields(flags)):
         if flags[name] < least.get(name, 1):
             raise UserError(
                 f"--{name}={flags[name]} doesn't fit: it takes a number from {least.get(name, 1)}"
@@ -311,7 +338,7 @@ def _score_sets(flags: dict, settings: Settings) -> dict[str, float]:
             read = [image_sets.Reading(side, flags["num"]) for side in (images, real.images)]
             nearest.show(flags["nearest"], *read, real.gathered, fake)
         if flags["save_stats"]:
-            feature_files.write_statistics(flags["save_stats"], real.gathered)
+            feature_files.write_statistics(flags["save_stats"], real.gathered, wanted.net)
     elif flags["save_stats"]:
         raise UserError("--save_stats is for --metrics=fid and the like; leave it out")
     if wanted.paired:
@@ -319,7 +346,8 @@ def _score_sets(flags: dict, settings: Settings) -> dict[str, float]:
         names, each = image_pairs.scored(
             *sides, wanted.paired, flags["num"], flags["luma"], flags["border"]
         )
-        found |= scoring.of_pairs(wanted, each)
+        each = scoring.chosen_pairs(wanted, each)
+        found |= scores.of_images(each, settings)
         _write_each(flags["each"], names, each)
     return found
 
@@ -344,15 +372,20 @@ def _score_given(flags: dict, settings: Settings) -> dict[str, float]:
 
 def _show_made(path: str, one: Comparison, fakes: Fakes, real: Real, fake: Gathered) -> None:
     """`--nearest` of a run; of one that translates both ways a file for each."""
+    nearest.show(
+        _nearest_file(path, one.suffix), fakes, image_sets.Reading(real.images), real.gathered, fake
+    )
+
+
+def _nearest_file(path: str, suffix: str) -> str:
     file = expanded(path)
-    file = file.with_name(f"{file.stem}{one.suffix}{file.suffix}")
-    nearest.show(str(file), fakes, image_sets.Reading(real.images), real.gathered, fake)
+    return str(file.with_name(f"{file.stem}{suffix}{file.suffix}"))
 
 
 def _write_each(
     path: str, names: Mapping[str, Sequence[str]], each: Mapping[str, np.ndarray]
 ) -> None:
-    """What each image scores, as CSV: a column for each score of the images that have it.
+    """What each image scores, as CSV: a line for each image of each set.
 
     Args:
       path: of the file; "": none is written.
@@ -361,13 +394,16 @@ def _write_each(
     """
     if not path:
         return
+    ends = {name: max((e for e in names if name.endswith(e)), key=len) for name in each}
+    columns = list(dict.fromkeys(name.removesuffix(end) for name, end in ends.items()))
     out = io.StringIO()
     lines = csv.writer(out, lineterminator="\n")
+    lines.writerow(["set", "image", *columns])
     for end, images in names.items():
-        columns = {name: values for name, values in each.items() if name.endswith(end)}
-        lines.writerow(["image", *columns])
+        there = {name.removesuffix(end): each[name] for name, e in ends.items() if e == end}
         for i, image in enumerate(images):
-            lines.writerow([image, *(float(values[i]) for values in columns.values())])
+            values = [float(there[c][i]) if c in there else "" for c in columns]
+            lines.writerow([end.lstrip("_"), image, *values])
     write_atomically(expanded(path), out.getvalue().encode())
 
 

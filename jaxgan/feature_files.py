@@ -1,5 +1,6 @@
 """Files of what scores are made of: statistics of a set, or features of two."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,19 +10,21 @@ from jaxgan.data import image_sets
 from jaxgan.errors import UserError
 from jaxgan.files import expanded
 from jaxgan.metrics import frechet, scores
+from jaxgan.metrics.networks import Network
 from jaxgan.metrics.scores import Gathered
 
 
-def statistics(path: str, names: Sequence[str]) -> Gathered | None:
+def statistics(path: str, names: Sequence[str], net: Network | None) -> Gathered | None:
     """Published statistics, where a file holds `mu` and `sigma`; else None.
 
     Raises:
-      UserError: for arrays that aren't statistics, or scores that need more than these.
+      UserError: for arrays that aren't statistics, those of another network's features, or scores
+        that need more.
     """
     file = expanded(path)
     if file.suffix != ".npz" or not file.is_file():
         return None
-    arrays = image_sets.read_arrays(path, {"mu", "sigma", "count"}.intersection)
+    arrays = image_sets.read_arrays(path, {"mu", "sigma", "count", "made_of"}.intersection)
     if not {"mu", "sigma"} <= set(arrays):
         return None
     mean, covariance = (np.asarray(arrays[name], np.float64) for name in ("mu", "sigma"))
@@ -35,6 +38,15 @@ def statistics(path: str, names: Sequence[str]) -> Gathered | None:
         raise UserError(
             f"{path} holds statistics alone, and {more[0]} needs the images themselves; "
             "--metrics=fid needs no more"
+        )
+    made_of = json.loads(str(arrays["made_of"])) if "made_of" in arrays else None
+    ours = json.loads(json.dumps(net.record)) if net else None
+    if made_of is not None and ours is not None and made_of != ours:
+        unlike = [name for name in {**made_of, **ours} if made_of.get(name) != ours.get(name)]
+        name = unlike[0]
+        raise UserError(
+            f"{path} holds statistics of other features: {name} is {made_of.get(name)} there and "
+            f"{ours.get(name)} here"
         )
     count = int(arrays["count"]) if "count" in arrays else 0
     return Gathered(frechet.Gaussian(mean, covariance, count))
@@ -64,8 +76,9 @@ def features(path: str) -> tuple[Gathered, Gathered]:
     return found["real"], found["fake"]
 
 
-def write_statistics(path: str, gathered: Gathered) -> None:
-    """A `.npz` of `mu`, `sigma` and `count`, as `statistics` reads it."""
+def write_statistics(path: str, gathered: Gathered, net: Network) -> None:
+    """A `.npz` of `mu`, `sigma` and `count`, as `statistics` reads it, with what made them."""
     mean, covariance, count = gathered.gaussian
     kept = {"mu": mean, "sigma": covariance, "count": np.array(count)}
+    kept["made_of"] = np.array(json.dumps(net.record))
     gathering.write(expanded(path), kept)

@@ -35,6 +35,7 @@ class Images(Protocol):
     name: str
     files: int
     labels: np.ndarray | None
+    classes: tuple[str, ...] | None
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
 
@@ -71,7 +72,7 @@ def features(
         if kept := _cached(file, takes):
             gathered, shape = kept
             labels = None if images.labels is None else images.labels[: num or None]
-            return gathered._replace(labels=labels), shape
+            return gathered._replace(labels=labels, classes=images.classes), shape
     reading = Reading(images, num)
     gathered, shape = gather(which, net, reading, takes)
     if reading.broken:
@@ -125,7 +126,8 @@ def gather(
     if moments.count < 2:
         raise UserError(f"{images.name} has {moments.count} image; it takes at least 2")
     parts = {name: np.concatenate(rows) for name, rows in kept.items()}
-    return Gathered(frechet.gaussian(moments), **parts, labels=images.labels), first.shape
+    known = {"labels": images.labels, "classes": images.classes}
+    return Gathered(frechet.gaussian(moments), **parts, **known), first.shape
 
 
 def _joined(moments: frechet.Moments | None, rows: list[np.ndarray]) -> frechet.Moments | None:

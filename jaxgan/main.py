@@ -114,10 +114,11 @@ def _opened(config):
     """The experiment and its data."""
     from jaxgan import experiment, scoring
 
-    task = experiment.build(config, 1).task  # its mistakes shall not wait until all images are read
-    scoring.require_sense(config, task)
+    first = experiment.build(config, 1)  # its mistakes shall not wait until all images are read
+    task, wanted = first.task, scoring.in_training(config)
+    scoring.require_sense(config, task, wanted, first.game.classes)
     data = experiment.open_data(config, task)
-    scoring.require_there(config, task, data)
+    scoring.require_there(config, task, data, wanted)
     return experiment.build(config, max(task.sizes(data).values())), data
 
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxgan import logs, records, workdir
-from jaxgan.commandline import nearest
 from jaxgan.errors import UserError
 from jaxgan.metrics import scores
 
-# What may differ between scores that are compared: it is what a comparison is of, or nothing.
-FREE = ("fake.weights_sha256", "fake.trained_seed", "metrics")
+# What may differ between scores that are compared: it is what a comparison is of, or a mere name of
+# what a hash beside it tells.
+FREE = ("fake.weights_sha256", "fake.trained_seed", "metrics", "real.name", "network.run", "git")
 
 
 def table(runs: Sequence[str], names: Sequence[str], anyway: bool = False) -> str:
@@ -29,7 +29,7 @@ def table(runs: Sequence[str], names: Sequence[str], anyway: bool = False) -> st
     if len(runs) < 2:
         raise UserError("--table takes two runs or more, with commas between them")
     chosen = [_line(run, names) for run in runs]
-    facts = [flat(line["how"]) for line in chosen]
+    facts = [_facts(line["how"], names) for line in chosen]
     unlike = differences(facts)
     if unlike and not anyway:
         listing = "\n".join(f"  {name}: {_values(values)}" for name, values in unlike.items())
@@ -42,7 +42,8 @@ def table(runs: Sequence[str], names: Sequence[str], anyway: bool = False) -> st
     for run, line, fact in zip(runs, chosen, facts, strict=True):
         apart = any(fact.get(name) != facts[0].get(name) for name in unlike)
         mark = " *" if apart else ""
-        row = [f"{line[name]:.6g}{mark}" if name in line else "-" for name in columns]
+        found = [_number(line.get(name)) for name in columns]
+        row = ["-" if value is None else f"{value:.6g}{mark}" for value in found]
         rows.append([run, str(line["step"]), *row])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
@@ -56,7 +57,23 @@ def differences(facts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """What several scores don't have in common: name -> the value of each."""
     names = dict.fromkeys(name for fact in facts for name in fact)
     found = {name: [fact.get(name) for fact in facts] for name in names}
-    return {n: v for n, v in found.items() if n not in FREE and any(x != v[0] for x in v)}
+    return {n: v for n, v in found.items() if not _free(n) and any(x != v[0] for x in v)}
+
+
+def _free(name: str) -> bool:
+    """Also of each of several: `real.AtoB.name`, `fake.weights_sha256.0`."""
+    parts = name.split(".")
+    ends = f"{parts[0]}.{parts[-1]}"
+    return any(x in (name, ends) or name.startswith(f"{x}.") for x in FREE)
+
+
+def _facts(how: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """What scores of these names depend on, of all that a line says."""
+    sets = [scores.SCORES[name] for name in names if name in scores.SCORES]
+    settings = {field for score in sets for field in score.settings}
+    left = {k: v for k, v in how.items() if sets or k not in ("real", "network")}
+    kept = {k: v for k, v in how.get("settings", {}).items() if k in settings}
+    return flat(left | {"settings": kept})
 
 
 def flat(how: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -77,10 +94,11 @@ def _line(run: str, names: Sequence[str]) -> dict[str, Any]:
     having = [line for line, of in made if set(names) <= set(of)]
     if not having:
         there = list(dict.fromkeys(name for _, of in made for name in of))
-        hint = f" (it has {nearest(names[0], there)})" if there else ""
+        hint = f" (it has lines of {', '.join(there)})" if there else ""
+        command = f"python -m jaxgan.evaluate --workdir={run} --metrics={','.join(names)}"
         raise UserError(
-            f"{run} has no line of {', '.join(names)} in its scores.jsonl{hint}; make it by "
-            f"python -m jaxgan.evaluate --workdir={run} --metrics={','.join(names)}"
+            f"{run} has no line of {', '.join(names)} in its scores.jsonl{hint}; make it, if "
+            f"such a run can have one, by {command}"
         )
     return having[-1]
 
@@ -91,8 +109,15 @@ def _numbers(line: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return [
         key
         for key, value in line.items()
-        if isinstance(value, (int, float)) and scores.base(key) in made
+        if _number(value) is not None and scores.base(key) in made
     ]
+
+
+def _number(value: Any) -> float | None:
+    """Of a line, in which what isn't finite is text; None of anything else."""
+    if isinstance(value, int | float):
+        return float(value)
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else None
 
 
 def _values(values: Sequence[Any]) -> str:

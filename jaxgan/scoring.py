@@ -131,7 +131,6 @@ def compared(
     real: Real,
     fake: Gathered,
     shape: Sequence[int] | None,
-    as_many: bool = False,
     suffix: str = "",
 ) -> dict[str, float]:
     """Each number by its name, which ends with what the features are, and `suffix`.
@@ -140,8 +139,6 @@ def compared(
       found: of which the scores of sets count.
       real, fake: both sides.
       shape: of one fake image; None where that isn't known.
-      as_many: scores that look at neighbours or pairs are of as many real images as there are
-        fakes, drawn from all. FID's Gaussian stays that of all.
       suffix: of the comparison.
 
     Raises:
@@ -150,17 +147,20 @@ def compared(
     """
     if real.shape and shape and tuple(real.shape[:2]) != tuple(shape[:2]):
         (a, b), (c, d) = real.shape[:2], shape[:2]
+        fits = f"--size={c} fits the real ones" if found.settings.as_many else ""
         raise UserError(
-            f"real images are {b} x {a} and fake ones {d} x {c}; --size={min(a, b, c, d)} fits all "
-            "to one size"
+            f"real images are {b} x {a} and fake ones {d} x {c}; "
+            + (fits or f"--size={min(a, b, c, d)} fits all to one size")
         )
-    gathered = _as_many(real.gathered, fake.gaussian.count) if as_many else real.gathered
     _require_width(real, fake)
-    _require_enough(found, gathered, fake)
+    _require_enough(found, real.gathered, fake)
+    if "class_accuracy" in found.sets:
+        fake = fake._replace(labels=_of_classifier(found.net, fake))
     try:
-        values = scores.compute(found.sets, gathered, fake, found.settings)
+        values = scores.compute(found.sets, real.gathered, fake, found.settings)
     except ValueError as error:
-        raise UserError(f"{', '.join(found.sets)}: {error}") from error
+        halves = " (of halves of the images, for intervals)" if found.settings.resamples else ""
+        raise UserError(f"{', '.join(found.sets)}{halves}: {error}") from error
     ends = scores.RESAMPLED
     shown = {}
     for name, value in values.items():
@@ -169,8 +169,8 @@ def compared(
     return shown
 
 
-def of_pairs(found: Wanted, each: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Means of what images score beside their truth, with intervals.
+def chosen_pairs(found: Wanted, each: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of what images score beside their truth, that which is asked for.
 
     Args:
       found: of which the scores of pairs count.
@@ -186,11 +186,12 @@ def of_pairs(found: Wanted, each: Mapping[str, np.ndarray]) -> dict[str, float]:
             there = ", ".join(each) or "none"
             raise UserError(f"there is no {name} here; of pairs there is {there}")
         chosen_ |= parts
-    return scores.of_images(chosen_, found.settings)
+    return chosen_
 
 
 MOST = 50_000  # samples of a run, unless more are asked for
-IN_TRAINING = Settings(subsets=0)  # KID of all samples at once: it is cheaper, and fits any number
+# KID is of all samples at once: it is cheaper, and fits any number.
+IN_TRAINING = Settings(subsets=0, as_many=True)
 
 
 def in_training(config: ConfigDict) -> Wanted | None:
@@ -202,8 +203,16 @@ def in_training(config: ConfigDict) -> Wanted | None:
     c = config.evaluate
     if not c.get("metrics"):  # runs of before the field was don't have it
         return None
-    args = c.metrics, IN_TRAINING, c.features, c.weights, c.resize
-    found = wanted("evaluate.metrics", *args)
+    if c.features.endswith(".npz"):
+        raise UserError(f"evaluate.features={c.features} are given features; a run makes its own")
+    try:
+        args = c.metrics, IN_TRAINING, c.features, c.weights, c.resize
+        found = wanted("evaluate.metrics", *args)
+    except UserError as error:  # in the words of the command that these flags are of
+        text = str(error)
+        for flag in ("features", "weights", "resize"):
+            text = text.replace(f"--{flag}", f"--config.evaluate.{flag}")
+        raise UserError(text) from None
     if found.paired:
         raise UserError(
             f"evaluate.metrics={c.metrics}: {found.paired[0]} is logged anyway where there is a "
@@ -212,13 +221,21 @@ def in_training(config: ConfigDict) -> Wanted | None:
     return found
 
 
-def require_sense(config: ConfigDict, task: Task) -> None:
+def require_sense(config: ConfigDict, task: Task, found: Wanted | None, classes: int) -> None:
     """Checks `evaluate.metrics` and `checkpoint.best` before any data are read.
+
+    Args:
+      config: of the run.
+      task: of its game.
+      found: of `in_training`.
+      classes: of its game; 0: none can be asked for.
 
     Raises:
       UserError: for scores that this run doesn't make.
     """
-    found, best = in_training(config), config.checkpoint.best
+    best = config.checkpoint.best
+    for name in found.sets if found else ():
+        _require_possible(name, found, config.evaluate.num, classes)
     if found and not task.sides:
         raise UserError(
             f"evaluate.metrics={config.evaluate.metrics} are of images, and this run makes none "
@@ -239,13 +256,36 @@ def require_sense(config: ConfigDict, task: Task) -> None:
         raise UserError(f"{error}. Scores of sets are made by evaluate.metrics{there}") from None
 
 
-def require_there(config: ConfigDict, task: Task, data: Any) -> None:
+def _require_possible(name: str, found: Wanted, num: int, classes: int) -> None:
+    """
+    Raises:
+      UserError: for a score that couldn't be made when it is due.
+    """
+    if "logits" in scores.SCORES[name].takes and found.net.logits is False:
+        raise UserError(
+            f"evaluate.metrics: {name} takes a classifier; try "
+            "--config.evaluate.features=classifier:RUN"
+        )
+    if name == "class_accuracy" and not classes:
+        raise UserError("evaluate.metrics: class_accuracy is of classes, and this run has none")
+    settings, least = found.settings, scores.SCORES[name].least
+    least = max(least, {"prdc": settings.wide_neighbours + 1, "is": settings.splits}.get(name, 0))
+    if 0 < num < least:
+        raise UserError(
+            f"evaluate.num={num} is too few for evaluate.metrics={name}, which takes {least}"
+        )
+
+
+def require_there(config: ConfigDict, task: Task, data: Any, found: Wanted | None) -> None:
     """Checks that the data can give `checkpoint.best`.
+
+    Args:
+      config, task, found: as `require_sense` takes them.
+      data: of the run.
 
     Raises:
       UserError: where they can't.
     """
-    found = in_training(config)
     if not (found and config.checkpoint.best in numbers(found, task.sides)):
         task.require_score(config.checkpoint.best, data)
 
@@ -263,6 +303,7 @@ def of_weights(
     seed: int,
     num: int,
     reals: dict[str, Real],
+    cache: bool = True,
     look: Callable[[Comparison, Fakes, Real, Gathered], None] | None = None,
 ) -> tuple[dict[str, float], dict[str, Any], dict[str, int]]:
     """What a run's weights score beside its data.
@@ -274,6 +315,7 @@ def of_weights(
       seed: of the noise.
       num: samples; 0: as many as there are real images, at most `MOST`.
       reals: the real side of each comparison by its suffix; grows.
+      cache: as `real_side` takes it.
       look: is shown both sides of each comparison.
 
     Returns:
@@ -282,11 +324,11 @@ def of_weights(
     values, records, counts = {}, {}, {}
     for one in bench.compare(weights, seed):
         if one.suffix not in reals:
-            reals[one.suffix] = real_side(found, one.real, 0, cache=True)
+            reals[one.suffix] = real_side(found, one.real, 0, cache)
         real = reals[one.suffix]
         fakes = one.fakes(num or min(real.gathered.gaussian.count or MOST, MOST))
         fake, shape = gathering.gather("fake", found.net, fakes, found.takes)
-        values |= compared(found, real, fake, shape, as_many=True, suffix=one.suffix)
+        values |= compared(found, real, fake, shape, one.suffix)
         if look:
             look(one, fakes, real, fake)
         records[one.suffix.lstrip("_")] = real.record()
@@ -322,15 +364,6 @@ def how(found: Wanted | None, real: Mapping[str, Any], fake: Mapping[str, Any]) 
     return made
 
 
-def _as_many(real: Gathered, num: int) -> Gathered:
-    """Neighbours are nearer among more images: shares of sets of different size say little."""
-    if real.features is None or len(real.features) <= num:
-        return real
-    at = np.sort(np.random.default_rng(0).choice(len(real.features), num, replace=False))
-    labels = None if real.labels is None else real.labels[at]
-    return real._replace(features=real.features[at], labels=labels)
-
-
 def _require_width(real: Real, fake: Gathered) -> None:
     widths = [side.gaussian.mean.size for side in (real.gathered, fake)]
     if widths[0] != widths[1]:
@@ -338,6 +371,24 @@ def _require_width(real: Real, fake: Gathered) -> None:
             f"the real side, {real.name}, is of features of {widths[0]} numbers, and the "
             f"fake one of {widths[1]}"
         )
+
+
+def _of_classifier(net: Network | None, fake: Gathered) -> np.ndarray:
+    """The labels of the classes that were asked for, among a classifier's.
+
+    Raises:
+      UserError: for a network without named classes, or classes that it doesn't know.
+    """
+    if net is None or net.classes is None:
+        raise UserError("class_accuracy takes a classifier: --features=classifier:RUN")
+    known = net.classes()
+    unknown = [name for name in fake.classes or () if name not in known]
+    if unknown:
+        raise UserError(
+            f"class_accuracy: the classifier knows no class {unknown[0]!r}; it knows "
+            f"{', '.join(known[:20])}"
+        )
+    return np.array([known.index(name) for name in fake.classes])[fake.labels]
 
 
 def _require_enough(found: Wanted, real: Gathered, fake: Gathered) -> None:

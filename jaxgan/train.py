@@ -380,6 +380,7 @@ class _Bench:
             said += [f"step {step}: {of}{line}" for line in lines]
         scores = each[self._config.seed] if alone else seeds.scores(each)
         hashes = {str(seed): networks.hashed(weights) for seed, weights in weights_of.items()}
+        made_by["seed"] = c.seed if alone else list(weights_of)
         made_by["weights_sha256"] = hashes[str(c.seed)] if alone else hashes
         how = scoring.how(self._wanted, of_real, made_by) | self._provenance
         self._logs.scores(step, scores | {"how": how})

@@ -32,13 +32,14 @@ class Run(NamedTuple):
     kind: str = "raw"
 
 
-def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
+def open_run(folder: str, step: str = "latest", weights: str = "auto", prepare: bool = True) -> Run:
     """A run's networks from its checkpoint alone.
 
     Args:
       folder: of the run.
       step: "latest", "best" or a number.
       weights: "ema", "raw" or "auto".
+      prepare: whether JAX shall compute as the run did; not where it is set up for another one.
 
     Raises:
       UserError: where there is no such run, checkpoint or average, or it is of several seeds.
@@ -48,7 +49,8 @@ def open_run(folder: str, step: str = "latest", weights: str = "auto") -> Run:
     record = workdir.recorded_config(folder)
     seeds.require_one(folder, record)
     config = ConfigDict(record | {"devices": 1})  # one picture at a time
-    machine.prepare(config.precision, config.deterministic)
+    if prepare:
+        machine.prepare(config.precision, config.deterministic)
     built = experiment.build(config, max(config.found.values()))
     checkpoints = Checkpoints(
         folder,
@@ -143,7 +145,9 @@ def _step(checkpoints: Checkpoints, config: ConfigDict, folder: str, step: str) 
             raise UserError(f"{folder} has no checkpoint with a score yet; try --step=latest")
         return found
     if not step.isdigit():
-        raise UserError(f"--step={step} doesn't fit: it takes latest, best or a number")
+        raise UserError(
+            f"--step={step} doesn't fit: it takes latest, best or a number (of evaluate: or all)"
+        )
     if int(step) not in checkpoints.steps():
         there = ", ".join(map(str, checkpoints.steps())) or "none"
         raise UserError(f"{folder} has no checkpoint {step}; there is {there}")

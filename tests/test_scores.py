@@ -292,6 +292,8 @@ def test_copies_are_found():
     found = neighbours.nearest(half, real)
     np.testing.assert_array_equal(found.index[:200], np.arange(200))
     np.testing.assert_allclose(found.distance, distances(half, real).min(1), atol=1e-7)
+    twins = np.concatenate([real, real[:20]])  # more than one of a hundred
+    assert neighbours.copies(twins, real[300:400]).copies == 1
     with pytest.raises(ValueError, match="copies of each other"):
         neighbours.copies(np.ones((5, 4)), new)
 
@@ -363,6 +365,35 @@ def test_one_pass_gives_what_two_do():
         assert together == pytest.approx(apart, rel=1e-9, abs=1e-12)
 
 
+def test_a_few_fakes_beside_many_real_ones():
+    """Copies are looked for among all of them, and FID's halves are of all."""
+    rng = np.random.default_rng(0)
+    real, new = rng.normal(size=(3000, 4)), rng.normal(size=(60, 4))
+    sides = [scores.Gathered(frechet.fit([x]), x) for x in (real, real[:60])]
+    settings = scores.Settings(as_many=True)
+    found = scores.compute(["copies", "prdc"], *sides, settings)
+    assert found["copies"] == 1
+    few = [scores.Gathered(frechet.fit([x]), x) for x in (real, new + 0.7)]
+    values = scores.compute(["fid"], *few, settings._replace(resamples=100))
+    width = values["fid_resampled_high"] - values["fid_resampled_low"]
+    draws = [
+        frechet.frechet_distance(few[0].gaussian, frechet.fit([rng.normal(size=(60, 4)) + 0.7]))
+        for _ in range(200)
+    ]
+    assert values["fid_resampled_low"] >= 0
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert 0.6 < width / (high - low) < 1.7
+
+
+def test_parts_of_the_inception_score_are_mixed():
+    """Files lie class by class, and a part of one class would vary in nothing."""
+    labels = np.repeat(np.arange(10), 40)
+    logits = 20 * np.eye(10)[labels]
+    side = scores.Gathered(frechet.fit([logits]), logits, logits)
+    assert scores.compute(["is"], side, side, scores.Settings())["is"] > 8
+    assert inception_score(logits, 10)[0] == pytest.approx(1)
+
+
 def test_what_is_better():
     wanted = {
         "fid": "min",
@@ -370,6 +401,7 @@ def test_what_is_better():
         "fid_infinity_random_AtoB": "min",
         "precision_classifier": "max",
         "kid_std_random": "",
+        "diversity_random": "",
         "class_accuracy_classifier": "max",
         "psnr_AtoB": "max",
         "fidelity": "",

@@ -108,11 +108,11 @@ def _require_alike(name: str, images: tuple, border: int, metrics: Sequence[str]
     least = min(a, b) - 2 * border
     needed = pairs.WINDOW if "ssim" in metrics else 1
     if least < needed:
-        raise UserError(
-            f"{name} is {b} x {a}, too little for "
-            + (f"ssim, which takes {needed} pixels" if "ssim" in metrics else "--border")
-            + (f" within --border={border}" if border else "")
+        within = f" within --border={border}" if border else ""
+        reason = (
+            f"ssim, which takes {needed} pixels{within}" if needed > 1 else f"--border={border}"
         )
+        raise UserError(f"{name} is {b} x {a}, too little for {reason}")
 
 
 def _prepared(image: np.ndarray, luma: bool, border: int) -> np.ndarray:

@@ -29,6 +29,7 @@ class ImageSet(NamedTuple):
       size: side of the square that each is fitted to; 0: all have one size already.
       labels: int [N], the class of each, or the sub-folder that it lies in; None where there are
         none.
+      classes: names of the labels.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ImageSet(NamedTuple):
     digest: Callable[[], str]
     size: int
     labels: np.ndarray | None = None
+    classes: tuple[str, ...] | None = None
 
 
 def open_set(path: str, size: int = 0) -> ImageSet:
@@ -50,7 +52,12 @@ def open_set(path: str, size: int = 0) -> ImageSet:
     Raises:
       UserError: there is no such thing, or its arrays are something else.
     """
-    where, labels = expanded(path), None
+    where, labels, classes = expanded(path), None, None
+    if (where / "config.json").is_file() and (where / "checkpoints").is_dir():
+        raise UserError(
+            f"{path} is a run's folder, and no folder of images; python -m jaxgan.sample "
+            f"--workdir={path} --output=FOLDER makes some (runs that translate: jaxgan.translate)"
+        )
     if where.suffix.lower() in (".npz", ".npy"):
         source, files = _Array(where, size), [where]
     else:
@@ -58,8 +65,9 @@ def open_set(path: str, size: int = 0) -> ImageSet:
         files = [where / name for name in source.names]
         folders = [str(Path(name).parent) for name in source.names]
         if len(set(folders)) > 1:
-            labels = np.unique(folders, return_inverse=True)[1]
-    return ImageSet(path, source, cache(partial(_digest, files)), size, labels)
+            names, labels = np.unique(folders, return_inverse=True)
+            classes = tuple(map(str, names))
+    return ImageSet(path, source, cache(partial(_digest, files)), size, labels, classes)
 
 
 class _Array:
@@ -146,6 +154,7 @@ class Reading:
       files: how many there are to be read.
       broken: what couldn't be read, and was left out.
       labels: of those that could, once they are read.
+      classes: names of the labels.
     """
 
     def __init__(self, images: ImageSet, num: int = 0):
@@ -157,6 +166,7 @@ class Reading:
         self.source, self.name = images.source, images.name
         self.files = min(num or len(images.source), len(images.source))
         self.broken: list[UnreadableImage] = []
+        self.classes = images.classes
         self._all_labels, self._whole = images.labels, np.ones(self.files, bool)
 
     @property

@@ -57,6 +57,7 @@ class Neighbours:
         self.within = {k: np.zeros(fakes) for k in ks}
         self.recalled = {k: np.zeros(reals, bool) for k in ks}
         self.nearest_fake = np.full(reals, np.inf)
+        self._around: dict[str, dict[int, np.ndarray]] | None = None
 
     def add(self, block: Block) -> None:
         """Looks at a block; those within the sets come before those between them."""
@@ -77,15 +78,17 @@ class Neighbours:
 
     def _between(self, squared: np.ndarray, rows: slice, columns: slice) -> None:
         self.nearest_fake[rows] = np.minimum(self.nearest_fake[rows], squared.min(1))
+        if self._around is None:  # all blocks within the sets have come
+            self._around = {name: self.radii(name) for name in ("real", "fake")}
+        around = self._around
         for k in self.ks:
-            around_real, around_fake = self.radii("real")[k], self.radii("fake")[k]
+            around_real, around_fake = around["real"][k], around["fake"][k]
             self.within[k][columns] += (squared <= around_real[rows, None]).sum(0)
             self.recalled[k][rows] |= (squared <= around_fake[columns]).any(1)
 
     def radii(self, name: str) -> dict[int, np.ndarray]:
         """The squared distance of each feature to its k-th neighbour within its set."""
-        nearest = self.nearest[name]
-        nearest.sort(1)
+        nearest = np.sort(self.nearest[name], 1)
         return {k: nearest[:, k - 1] for k in self.ks}
 
     def values(self) -> dict[int, Neighbourhoods]:
@@ -150,7 +153,7 @@ class Copies(NamedTuple):
 
 
 RARE = 0.01  # of real images have so near a neighbour
-ROUNDING = 1e-6  # of distances, in units of what all spread by: the root of that of their squares
+ROUNDING = 1e-5  # of distances of float32 features, in units of what these spread by
 
 
 def copies(real: np.ndarray, fake: np.ndarray) -> Copies:
@@ -164,10 +167,12 @@ def copies(real: np.ndarray, fake: np.ndarray) -> Copies:
         found.add(block)
     among = np.sqrt(found.radii("real")[1])
     distance = nearest(fake, real).distance
-    typical, spread = np.median(among), np.sqrt(np.var(real, 0, dtype=np.float64).sum())
-    if typical <= ROUNDING * spread:
+    typical = np.median(among)
+    least = ROUNDING * np.sqrt(np.var(real, 0, dtype=np.float64).sum())
+    if typical <= least:
         raise ValueError("most real images are copies of each other, so none can be told")
     return Copies(
-        float((distance < np.quantile(among, RARE)).mean()),
+        # Where as many real ones have a twin, a copy is still what is as near as a twin.
+        float((distance <= max(np.quantile(among, RARE), least)).mean()),
         float(np.median(distance) / typical),
     )

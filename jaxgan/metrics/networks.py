@@ -21,6 +21,8 @@ from jaxgan.pictures import to_uint8
 # SHA-256 of the published weights: pt_inception-2015-12-05-6726825d.pth is named after its hash.
 INCEPTION = "6726825d"
 CLASSIFIER = "classifier:"
+# What names of numbers end with, or hold, for other reasons.
+TAKEN = ("random", "classifier", "given", "infinity", "std", "clean", "unknown_weights")
 
 
 class Network(NamedTuple):
@@ -36,6 +38,8 @@ class Network(NamedTuple):
         with roundings of its own.
       record: what is written beside a score.
       compiled: whether `features` can be compiled.
+      logits: whether it gives any; None: unknown.
+      classes: gives the names of the logits' classes, where they are known.
     """
 
     suffix: str
@@ -45,6 +49,8 @@ class Network(NamedTuple):
     chunk: int
     record: Mapping[str, Any]
     compiled: bool = True
+    logits: bool | None = True
+    classes: Callable[[], tuple[str, ...]] | None = None
 
 
 def network(features: str, weights: str, resize: str) -> Network:
@@ -90,7 +96,7 @@ def _random() -> Network:
         "version": random_features.VERSION,
         "weights_sha256": hashed(kernels),
     }
-    return Network("_random", unit, features, kernels, 64, record)
+    return Network("_random", unit, features, kernels, 64, record, logits=False)
 
 
 def _inception(weights: str, resize: str) -> Network:
@@ -135,7 +141,7 @@ def _classifier(folder: str) -> Network:
     train = "python -m jaxgan.main --config=configs/classifier.py trains one"
     if not folder:
         raise UserError(f"--features={CLASSIFIER} names no run of a classifier; {train}")
-    run = trained.open_run(folder)
+    run = trained.open_run(folder, prepare=False)  # it may be used beside another run
     if run.built.game.task != "classification":
         raise UserError(f"--features={CLASSIFIER}{folder} is a run of no classifier; {train}")
     # In float32, as all that scores are made of, whatever it was trained in.
@@ -149,6 +155,9 @@ def _classifier(folder: str) -> Network:
         found = game.sample(weights, {"image": fitted(images, size, channels)})
         return {name: found[name] for name in ("features", "logits")}
 
+    def classes():  # of the data that it was trained on
+        return tuple(experiment.open_data(run.config, run.built.task).classes)
+
     scores = records.read(workdir.resolve(folder) / logs.SCORES)
     record = {
         "features": "classifier",
@@ -160,7 +169,7 @@ def _classifier(folder: str) -> Network:
             (s["accuracy"] for s in scores if s["step"] == run.step and "accuracy" in s), None
         ),
     }
-    return Network("_classifier", unit, features, weights, 64, record)
+    return Network("_classifier", unit, features, weights, 64, record, classes=classes)
 
 
 def fitted(images: jax.Array, size: int, channels: int) -> jax.Array:
@@ -199,10 +208,16 @@ def _own(text: str) -> Network:
     try:
         imported = importlib.import_module(module)
         function = getattr(imported, name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"--features={text} can't be imported: {error}") from error
+    except Exception as error:  # whatever is in that file
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"--features={text} can't be imported: {what}") from error
     finally:
         sys.path.pop(0)
+    if name in TAKEN:
+        raise UserError(
+            f"--features={text}: numbers would be called after `{name}`, which says something else "
+            "here; give the function another name"
+        )
     if not callable(function):
         raise UserError(f"--features={text} is no function of images")
 
@@ -221,4 +236,5 @@ def _own(text: str) -> Network:
 
     file = getattr(imported, "__file__", None)
     record = {"features": text, "code_sha256": digest(file)[:16] if file else None}
-    return Network(f"_{name}", lambda x: x, features, None, 64, record, compiled=False)
+    own = {"compiled": False, "logits": None}
+    return Network(f"_{name}", lambda x: x, features, None, 64, record, **own)

@@ -26,18 +26,19 @@ class Gathered(NamedTuple):
       features: [N, D]; None where no score asks for them, or they aren't known.
       logits: [N, classes]; None where the network has none.
       labels: int [N], what each was asked to be, or the folder that it lies in; None: unknown.
+      classes: names of the labels.
     """
 
     gaussian: Gaussian
     features: np.ndarray | None = None
     logits: np.ndarray | None = None
     labels: np.ndarray | None = None
+    classes: tuple[str, ...] | None = None
 
     def chosen(self, indices: np.ndarray) -> "Gathered":
         """A part of a set whose features are known."""
-        parts = (x if x is None else x[indices] for x in self[1:])
-        found = Gathered(self.gaussian, *parts)
-        return found._replace(gaussian=fit([found.features]))
+        features, logits, labels = (x if x is None else x[indices] for x in self[1:4])
+        return Gathered(fit([features]), features, logits, labels, self.classes)
 
 
 class Settings(NamedTuple):
@@ -51,6 +52,8 @@ class Settings(NamedTuple):
       seed: of random choices.
       resamples: halves of the images that are drawn for intervals of re-sampling noise; 0: none.
         Those of pairs are drawn 1,000 times in any case.
+      as_many: scores of neighbours and pairs look at as many real images as there are fakes, drawn
+        from all: neighbours are nearer among more images, and a run has fewer fakes than data.
     """
 
     neighbours: int = 3
@@ -60,6 +63,7 @@ class Settings(NamedTuple):
     splits: int = 10
     seed: int = 0
     resamples: int = 0
+    as_many: bool = False
 
 
 class Score(NamedTuple):
@@ -69,11 +73,15 @@ class Score(NamedTuple):
       names: of them -> whether "max" or "min" is best; "" where neither is.
       takes: the parts of `Gathered` that it needs of the fake set.
       compute: (real, fake, settings) -> the numbers.
+      settings: fields of `Settings` that decide them.
+      least: images of either side that it takes, whatever the settings.
     """
 
     names: Mapping[str, str]
     takes: tuple[str, ...]
     compute: Callable[[Gathered, Gathered, Settings], Sequence[float]]
+    settings: tuple[str, ...] = ()
+    least: int = 2
 
 
 def _frechet(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
@@ -91,7 +99,9 @@ def _kernel(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[floa
 
 
 def _inception(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
-    return inception_score(fake.logits, settings.splits)
+    # Parts of files in their order could be of one class each, and vary in nothing.
+    order = np.random.default_rng(settings.seed).permutation(len(fake.logits))
+    return inception_score(fake.logits[order], settings.splits)
 
 
 def _accuracy(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
@@ -105,7 +115,8 @@ def _neighbours(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[
 
 
 def _diversity(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
-    return [diversity(side.features, side.labels) for side in (fake, real)]
+    known = real.labels is not None and fake.labels is not None
+    return [diversity(side.features, side.labels if known else None) for side in (fake, real)]
 
 
 def _copies(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
@@ -114,18 +125,31 @@ def _copies(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[floa
 
 SCORES = {
     "fid": Score({"fid": "min"}, (), _frechet),
-    "fid_infinity": Score({"fid_infinity": "min"}, ("features",), _infinity),
-    "kid": Score({"kid": "min", "kid_std": ""}, ("features",), _kernel),
-    "is": Score({"is": "max", "is_std": ""}, ("logits",), _inception),
+    "fid_infinity": Score({"fid_infinity": "min"}, ("features",), _infinity, ("seed",), 20),
+    "kid": Score(
+        {"kid": "min", "kid_std": ""},
+        ("features",),
+        _kernel,
+        ("subsets", "subset_size", "seed", "as_many"),
+    ),
+    "is": Score({"is": "max", "is_std": ""}, ("logits",), _inception, ("splits", "seed")),
     "prdc": Score(
         dict.fromkeys(("precision", "recall", "density", "coverage"), "max"),
         ("features",),
         _neighbours,
+        ("neighbours", "wide_neighbours", "as_many"),
     ),
-    "diversity": Score({"diversity": "max", "diversity_of_real": ""}, ("features",), _diversity),
-    "copies": Score({"copies": "min", "nearness": "max"}, ("features",), _copies),
+    # Neither is best at an end: noise is diverse, and far from all that is real.
+    "diversity": Score(
+        {"diversity": "", "diversity_of_real": ""}, ("features",), _diversity, ("as_many",)
+    ),
+    "copies": Score({"copies": "min", "nearness": ""}, ("features",), _copies),
     "class_accuracy": Score({"class_accuracy": "max"}, ("logits", "labels"), _accuracy),
 }
+# What a number can't be below or above, and so its interval isn't.
+LIMITS = {"fid": (0, np.inf), "is": (1, np.inf), "density": (0, np.inf), "nearness": (0, np.inf)}
+LIMITS |= {"diversity": (0, np.inf), "diversity_of_real": (0, np.inf)}
+LIMITS |= dict.fromkeys(("precision", "recall", "coverage", "copies", "class_accuracy"), (0, 1))
 OF_STATISTICS = ("fid", "fid_infinity", "is", "class_accuracy")  # no real features are needed
 PAIRED = {"psnr": "max", "ssim": "max", "l1": "min"}  # of images beside their truth
 
@@ -162,21 +186,32 @@ def compute(
     for name, value in found.items():
         shown[name] = value
         if not name.endswith("_std"):
+            low, high = LIMITS.get(name, (-np.inf, np.inf))
             ends = zip(RESAMPLED, intervals[name], strict=True)
-            shown |= {f"{name}_{end}": value + apart for end, apart in ends}
+            shown |= {f"{name}_{e}": min(max(value + apart, low), high) for e, apart in ends}
     return shown
 
 
 def _computed(
     names: Sequence[str], real: Gathered, fake: Gathered, settings: Settings
 ) -> dict[str, float]:
-    values = _of_pairs(real, fake, settings) if {"kid", "prdc"} <= set(names) else {}
+    fewer = _as_many(real, fake.gaussian.count) if settings.as_many else real
+    values = _of_pairs(fewer, fake, settings) if {"kid", "prdc"} <= set(names) else {}
     found = {}
     for name in names:
         score = SCORES[name]
-        numbers = values.get(name) or score.compute(real, fake, settings)
+        beside = fewer if "as_many" in score.settings else real
+        numbers = values.get(name) or score.compute(beside, fake, settings)
         found |= dict(zip(score.names, map(float, numbers), strict=True))
     return found
+
+
+def _as_many(real: Gathered, count: int) -> Gathered:
+    if real.features is None or len(real.features) <= count:
+        return real
+    at = np.sort(np.random.default_rng(0).choice(len(real.features), count, replace=False))
+    labels = None if real.labels is None else real.labels[at]
+    return real._replace(features=real.features[at], labels=labels)
 
 
 def _of_pairs(real: Gathered, fake: Gathered, settings: Settings) -> dict[str, Sequence[float]]:

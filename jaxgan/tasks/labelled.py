@@ -101,7 +101,8 @@ def bench(config: ConfigDict, data: datasets.Labelled, game: Game) -> Bench:
 
     name = f"the run's data ({config.data.name})"
     labels = data.labels if game.classes else None
-    real = images_of(name, _Middles(data.train, config.data.image_size), labels)
+    classes = tuple(data.classes) if game.classes else None
+    real = images_of(name, _Middles(data.train, config.data.image_size), labels, classes)
 
     def compare(weights, seed):
         def fakes(count):
@@ -117,7 +118,8 @@ def bench(config: ConfigDict, data: datasets.Labelled, game: Game) -> Bench:
                 return in_chunks(made, held, columns, count, shape)
 
             whole = config.data.get("dtype", "uint8") == "uint8"
-            return Fakes("the run's samples", count, asked if game.classes else None, each, whole)
+            labels = asked if game.classes else None
+            return Fakes("the run's samples", count, labels, classes, each, whole)
 
         return [Comparison("", real, fakes)]
 

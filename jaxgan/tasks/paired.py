@@ -84,7 +84,7 @@ def bench(config: ConfigDict, data: Paired, game: Game) -> Bench:
         def made():
             return iter(np.clip(translated(weights, seed, len(tests)), -1, 1))
 
-        fakes = Fakes("the run's outputs", len(tests), None, made, truth.dtype == np.uint8)
+        fakes = Fakes("the run's outputs", len(tests), None, None, made, truth.dtype == np.uint8)
         return [Comparison("", real, lambda count: fakes)]
 
     def evaluate(weights, seed):

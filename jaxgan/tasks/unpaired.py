@@ -34,7 +34,8 @@ def bench(config: ConfigDict, data: datasets.Dataset, game: Game) -> Bench:
                 return iter(np.clip(translate(weights, domain).fake, -1, 1))
 
             whole = domain.images.dtype == np.uint8
-            fakes = Fakes(f"translations {direction}", len(domain.images), None, made, whole)
+            name, count = f"translations {direction}", len(domain.images)
+            fakes = Fakes(name, count, None, None, made, whole)
             found.append(
                 Comparison(f"_{direction}", reals[direction], lambda count, fakes=fakes: fakes)
             )
