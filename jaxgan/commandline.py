@@ -199,7 +199,7 @@ def _module(path: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UserError(f"{path!r} is not a Python file; a config is one with a get_config()")
     module = importlib.util.module_from_spec(spec)
-    with _faults_of(path):
+    with faults_of(path):
         spec.loader.exec_module(module)
     if not callable(getattr(module, "get_config", None)):
         raise UserError(
@@ -223,7 +223,7 @@ def _other_configs(file: Path) -> str:
 def _config(module: ModuleType, path: str, presets: str) -> ConfigDict:
     if presets and not inspect.signature(module.get_config).parameters:
         raise UserError(f"{path!r} has no presets, so leave out {':' + presets!r}")
-    with _faults_of(path):
+    with faults_of(path):
         config = module.get_config(presets) if presets else module.get_config()
     if not isinstance(config, ConfigDict):
         raise UserError(
@@ -234,7 +234,7 @@ def _config(module: ModuleType, path: str, presets: str) -> ConfigDict:
 
 
 @contextlib.contextmanager
-def _faults_of(path: str) -> Iterator[None]:
+def faults_of(path: str) -> Iterator[None]:
     """Whatever a config file raises becomes a `UserError` that says where in it."""
     try:
         yield

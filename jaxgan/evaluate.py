@@ -117,7 +117,7 @@ def _main(argv: Sequence[str]) -> int:
     if commandline.wants_help(argv):
         print(__doc__.strip())
         return 0
-    flags = commandline.parse_flags([_underscored(word) for word in argv], FLAGS)
+    flags = parsed(argv)
     if flags["table"]:
         return _table(flags)
     if flags["anyway"]:
@@ -147,6 +147,11 @@ def _main(argv: Sequence[str]) -> int:
         values = _score_sets(flags, settings)
     _tell(values, flags["json"])
     return 0
+
+
+def parsed(argv: Sequence[str]) -> dict[str, Any]:
+    """The command's flags as typed: `--save-stats=FILE` is `--save_stats=FILE`."""
+    return commandline.parse_flags([_underscored(word) for word in argv], FLAGS)
 
 
 def _require_free(name: str, path: str, flags: dict) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxgan import benchmark, commandline, convert, fields, sample, translate
+from jaxgan import ablate, benchmark, commandline, convert, evaluate, fields, sample, translate
 from jaxgan.data import prepare
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +52,10 @@ def test_a_command_is_taken(path, line, monkeypatch):
         program, words = "main", words[before:]
     if program == "translate":
         commandline.parse_flags(words, translate.FLAGS)
+    elif program == "evaluate":
+        evaluate.parsed(words)
+    elif program == "ablate":
+        commandline.parse_flags(words, ablate.FLAGS)
     elif program == "sample":
         commandline.parse_flags(words, sample.FLAGS)
     elif program == "data.prepare":
