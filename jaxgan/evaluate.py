@@ -53,6 +53,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
