@@ -124,6 +124,7 @@ def test_refusals():
         shapes(PatchDiscriminator(layers=6))
 
 
+@pytest.mark.slow
 def test_dropout_only_while_training():
     module = ResNetGenerator(width=4, blocks=1, dropout=0.5)
     x = jax.random.uniform(jax.random.key(1), (1, 8, 8, 3), minval=-1)

@@ -522,6 +522,7 @@ def test_golden(file, x64):
     CHECKS[kind](arrays)
 
 
+@pytest.mark.slow
 def test_first_step_in_float32():
     """In float32 the first step's losses agree within 1e-5 relative."""
     arrays = dict(np.load(GOLDEN / "cyclegan.npz"))

@@ -128,6 +128,7 @@ def test_float64_everywhere(x64):
     assert not narrow
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_like_float32():
     """Three steps of a generator under a discriminator: the losses differ by rounding alone."""
     images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)), jnp.float32)

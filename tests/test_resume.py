@@ -341,6 +341,7 @@ def test_a_finished_command_changes_nothing(reference, capsys):
 # Interrupted
 
 
+@pytest.mark.slow
 def test_a_signal_saves_and_the_same_command_goes_on(reference, tmp_path, capsys):
     folder = tmp_path / "run"
     step = 0
@@ -468,6 +469,7 @@ def test_a_seed_gives_the_same_bits_anywhere_and_another_one_others(stopped_at, 
 # Another run's networks
 
 
+@pytest.mark.slow
 def test_another_runs_networks(reference, tmp_path, capsys):
     source = tmp_path / "source"
     shutil.copytree(reference, source)

@@ -333,7 +333,8 @@ def test_the_published_discriminators_sizes():
 # The command.
 
 
-@pytest.mark.parametrize("config", [SRGAN, pytest.param(ESRGAN, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [SRGAN, ESRGAN])
 def test_a_kill_at_the_border_between_stages_loses_nothing(config, tmp_path):
     """Stopped behind the last step of pretraining and gone on, beside a run in one go."""
     base = [f"{config}:smoke"]
