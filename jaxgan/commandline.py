@@ -195,15 +195,29 @@ def _module(path: str) -> ModuleType:
     file = Path(path)
     if not file.is_file():
         raise UserError(f"there is no config file {path!r}; {_other_configs(file)}")
-    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    return executed(path, "config", "configs/cyclegan.py")
+
+
+def executed(path: str, kind: str, example: str) -> ModuleType:
+    """A file that says something by a function: `get_config()` of a config.
+
+    Args:
+      path: of the file, which is there.
+      kind: config or study.
+      example: a file of the kind.
+
+    Raises:
+      UserError: where it isn't Python, fails, or has no such function.
+    """
+    spec = importlib.util.spec_from_file_location(f"{kind}_{Path(path).stem}", path)
     if spec is None or spec.loader is None:
-        raise UserError(f"{path!r} is not a Python file; a config is one with a get_config()")
+        raise UserError(f"{path!r} is not a Python file; a {kind} is one with a get_{kind}()")
     module = importlib.util.module_from_spec(spec)
-    with faults_of(path):
+    with faults_of(path, kind):
         spec.loader.exec_module(module)
-    if not callable(getattr(module, "get_config", None)):
+    if not callable(getattr(module, f"get_{kind}", None)):
         raise UserError(
-            f"{path!r} has no function get_config(), so it isn't a config; see configs/cyclegan.py"
+            f"{path!r} has no function get_{kind}(), so it isn't a {kind}; see {example}"
         )
     return module
 
@@ -234,8 +248,8 @@ def _config(module: ModuleType, path: str, presets: str) -> ConfigDict:
 
 
 @contextlib.contextmanager
-def faults_of(path: str) -> Iterator[None]:
-    """Whatever a config file raises becomes a `UserError` that says where in it."""
+def faults_of(path: str, kind: str = "config") -> Iterator[None]:
+    """Whatever such a file raises becomes a `UserError` that says where in it."""
     try:
         yield
     except UserError:
@@ -246,7 +260,7 @@ def faults_of(path: str) -> Iterator[None]:
         lines += [step.lineno for step in steps if step.filename == path]
         where = f" at line {lines[-1]}" if lines else ""
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"the config {path!r} fails{where} ({what}); correct it there") from None
+        raise UserError(f"the {kind} {path!r} fails{where} ({what}); correct it there") from None
 
 
 def _values(

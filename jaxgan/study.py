@@ -4,7 +4,6 @@ A study is a small Python file with a `get_study()` that gives a `Study`; its do
 question. See `jaxgan.ablate`.
 """
 
-import importlib.util
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -86,17 +85,10 @@ def load(path: str) -> tuple[str, Study]:
     Raises:
       UserError: where it isn't there, fails, or isn't a sound study.
     """
-    file = Path(path)
-    if not file.is_file():
+    if not Path(path).is_file():
         raise UserError(f"there is no study {path!r}; studies/ holds those that come with jaxgan")
-    spec = importlib.util.spec_from_file_location(f"study_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path!r} is not a Python file; a study is one with a get_study()")
-    module = importlib.util.module_from_spec(spec)
-    with commandline.faults_of(path):
-        spec.loader.exec_module(module)
-        if not callable(getattr(module, "get_study", None)):
-            raise UserError(f"{path!r} has no function get_study(), so it isn't a study")
+    module = commandline.executed(path, "study", "studies/ring_losses.py")
+    with commandline.faults_of(path, "study"):
         study = module.get_study()
     if not isinstance(study, Study):
         raise UserError(f"get_study() of {path!r} gives a {type(study).__name__} and no Study")
