@@ -210,6 +210,19 @@ def test_scores_in_training(trained, capsys):
     assert again["how"]["fake"]["weights_sha256"] == best["how"]["fake"]["weights_sha256"]
 
 
+@pytest.mark.slow
+def test_scores_after_a_stop(trained, tmp_path):
+    """Line for line those of a run that wasn't stopped."""
+    config = Path(__file__).parents[1] / "configs/cgan.py"
+    argv = [f"--config={config}:smoke", f"--workdir={tmp_path / 'run'}"]
+    argv += ["--config.evaluate.every=2", "--config.evaluate.metrics=fid,copies"]
+    argv.append("--config.checkpoint.best=fid_random")
+    for steps in (2, 4):
+        assert main.main([*argv, f"--config.train.steps={steps}"]) == 0
+    found = records.read(tmp_path / "run" / "scores.jsonl")
+    assert found == [x for x in records.read(trained / "scores.jsonl") if "readable" in x]
+
+
 @pytest.mark.parametrize(
     ("name", "words", "told"),
     [
