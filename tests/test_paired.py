@@ -433,7 +433,7 @@ def test_a_run_goes_on_bit_for_bit(tmp_path):
         for folder in (whole, parts)
     ]
     assert scores[0] == scores[1]
-    assert set(scores[0]) == {"step", "l1", "psnr", "ssim"}
+    assert set(scores[0]) == {"step", "how", "l1", "psnr", "ssim"}
     grids = [sorted((folder / "samples").glob("*.png"))[-1] for folder in (whole, parts)]
     assert grids[0].read_bytes() == grids[1].read_bytes()
     assert "truth" in (whole / "test/index.html").read_text()
@@ -477,7 +477,7 @@ def test_pictures_of_maps_are_judged_by_a_segmenter(tmp_path):
     scores = json.loads((tmp_path / "run/scores.jsonl").read_text().splitlines()[-1])
     of_maps = {"pixel_accuracy", "class_accuracy", "iou"}
     of_truth = {f"{name}_of_truth" for name in of_maps}
-    assert set(scores) == {"step", "l1", "psnr", "ssim"} | of_maps | of_truth
+    assert set(scores) == {"step", "how", "l1", "psnr", "ssim"} | of_maps | of_truth
 
 
 # Translating.
