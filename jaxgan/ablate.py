@@ -38,13 +38,10 @@ FLAGS = {"study": "", "workdir": "", "plan": False, "print_commands": False}
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; `argv` is without the program's name. Returns the exit code."""
-    return commandline.run(_main, argv)
+    return commandline.run(_main, argv, __doc__)
 
 
 def _main(argv: Sequence[str]) -> int:
-    if commandline.wants_help(argv):
-        print(__doc__.strip())
-        return 0
     flags = commandline.parse_flags(argv, FLAGS)
     if not flags["study"]:
         raise UserError(f"--study is missing; try: {COMMAND} --study=studies/ring_losses.py")

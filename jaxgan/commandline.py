@@ -109,9 +109,20 @@ def parse_flags(argv: Sequence[str], defaults: Mapping[str, Any], bare: str = ""
     return {**defaults, **dict(_values(argv, defaults, bare))}
 
 
-def run(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
-    """Runs a command and tells its user's mistakes: exit code 2, or 3 for a NaN in training."""
+def run(
+    command: Callable[[Sequence[str]], int | None], argv: Sequence[str], about: str = ""
+) -> int:
+    """Runs a command and tells its user's mistakes: exit code 2, or 3 for a NaN in training.
+
+    Args:
+      command: takes `argv`.
+      argv: without the program's name.
+      about: all that there is to say where help is asked for; "": the command says it.
+    """
     try:
+        if about and wants_help(argv):
+            print(about.strip())
+            return 0
         return command(argv) or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

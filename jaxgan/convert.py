@@ -108,13 +108,10 @@ class Published(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; `argv` is without the program's name. Returns the exit code."""
-    return commandline.run(_main, argv)
+    return commandline.run(_main, argv, __doc__)
 
 
 def _main(argv: Sequence[str]) -> int:
-    if commandline.wants_help(argv):
-        print(__doc__.strip())
-        return 0
     _require_our_names(argv)
     words = [*_default_config(argv), *argv]
     command = commandline.parse(words, FLAGS, COMMAND)

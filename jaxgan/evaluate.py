@@ -111,13 +111,10 @@ FLAGS = {
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; `argv` is without the program's name. Returns the exit code."""
-    return commandline.run(_main, argv)
+    return commandline.run(_main, argv, __doc__)
 
 
 def _main(argv: Sequence[str]) -> int:
-    if commandline.wants_help(argv):
-        print(__doc__.strip())
-        return 0
     flags = parsed(argv)
     if flags["table"]:
         return _table(flags)

@@ -82,13 +82,10 @@ class Asked(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command; `argv` is without the program's name. Returns the exit code."""
-    return commandline.run(_main, argv)
+    return commandline.run(_main, argv, __doc__)
 
 
 def _main(argv: Sequence[str]) -> int:
-    if commandline.wants_help(argv):
-        print(__doc__.strip())
-        return 0
     flags = commandline.parse_flags(argv, FLAGS)
     _require_sense(flags)
     truncation = _truncation(flags["truncation"])

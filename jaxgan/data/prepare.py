@@ -35,16 +35,13 @@ INTERRUPTED = 130
 def main(argv: Sequence[str]) -> int:
     """Runs the command; `argv` is without the program's name. Returns the exit code."""
     try:
-        return commandline.run(_main, argv)
+        return commandline.run(_main, argv, __doc__)
     except KeyboardInterrupt:
         print("interrupted; nothing half-prepared will be taken for a data set", file=sys.stderr)
         return INTERRUPTED
 
 
 def _main(argv: Sequence[str]) -> int:
-    if commandline.wants_help(argv):
-        print(__doc__.strip())
-        return 0
     flags = commandline.parse_flags(argv, FLAGS, "name")
     text = flags.get("name", "")
     if not text:
