@@ -22,6 +22,7 @@ from jaxgan.files import write_atomically
 from jaxgan.metrics import frechet
 from jaxgan.metrics.networks import Network
 from jaxgan.metrics.scores import Gathered
+from jaxgan.parts import in_turn
 
 ROWS = 1024  # of features that are joined to the moments at a time
 
@@ -142,26 +143,17 @@ def _answers(net: Network, images: Iterator[np.ndarray]) -> Iterator[dict[str, n
         while part := list(itertools.islice(images, net.chunk)):
             yield dict(net.features(net.constants, net.prepare(np.stack(part))))
         return
-    places = jax.local_devices()
+    places, counts = jax.local_devices(), collections.deque()
     run = jax.jit(net.features, compiler_options=sharding.compiler_options(places[0].platform))
-    held = [jax.device_put(net.constants, place) for place in places]
-    ahead: collections.deque = collections.deque()
 
-    def done():
-        found, count = ahead.popleft()
-        return {name: np.asarray(value)[:count] for name, value in found.items()}
+    def chunks() -> Iterator[tuple[np.ndarray, ...]]:
+        while part := list(itertools.islice(images, net.chunk)):
+            counts.append(len(part))
+            yield (net.prepare(np.stack(part + part[-1:] * (net.chunk - len(part)))),)
 
-    for here in itertools.cycle(range(len(places))):
-        part = list(itertools.islice(images, net.chunk))
-        if not part:
-            break
-        whole = part + part[-1:] * (net.chunk - len(part))
-        prepared = jax.device_put(net.prepare(np.stack(whole)), places[here])
-        ahead.append((run(held[here], prepared), len(part)))
-        if len(ahead) > len(places):
-            yield done()
-    while ahead:
-        yield done()
+    for found in in_turn(run, (net.constants,), chunks(), places):
+        count = counts.popleft()
+        yield {name: np.asarray(value)[:count] for name, value in found.items()}
 
 
 def _cache_file(made_of: dict[str, Any]) -> Path:

@@ -57,17 +57,32 @@ def in_chunks(
       devices: to make them on; without it all that this process has.
     """
     size = max(1, min(AT_A_TIME, PIXELS // math.prod(shape[:2])))
-    chunks = -(-count // size)
-    places = list(devices or jax.local_devices())[:chunks]
+    starts = range(0, count, size)
+    chunks = (columns(np.arange(i, i + size, dtype=np.int32)) for i in starts)
+    places = list(devices or jax.local_devices())[: len(starts)]
+    for start, images in zip(starts, in_turn(made, held, chunks, places), strict=True):
+        yield from np.asarray(images, np.float32)[: count - start]
+
+
+def in_turn(
+    run: Callable[..., Any],
+    held: Sequence[Any],
+    chunks: Iterator[tuple[np.ndarray, ...]],
+    places: Sequence[jax.Device],
+) -> Iterator[Any]:
+    """`run(*held, *chunk)` of each chunk, the devices taking turns; one more than these is ahead.
+
+    Args:
+      run: compiled.
+      held: what stays the same, put on each device once.
+      chunks: arrays, of the same shapes each time.
+      places: at least one, if there are chunks.
+    """
     there = [jax.device_put(tuple(held), place) for place in places]
-    ahead: collections.deque[jax.Array] = collections.deque()
-    done = 0
-    for chunk in range(chunks + len(places)):
-        if chunk < chunks:
-            at = np.arange(chunk * size, (chunk + 1) * size, dtype=np.int32)
-            here = chunk % len(places)
-            ahead.append(made(*there[here], *jax.device_put(columns(at), places[here])))
-        if chunk >= len(places):
-            images = np.asarray(ahead.popleft(), np.float32)
-            yield from images[: count - done]
-            done += size
+    ahead: collections.deque[Any] = collections.deque()
+    for i, chunk in enumerate(chunks):
+        here = i % len(places)
+        ahead.append(run(*there[here], *jax.device_put(chunk, places[here])))
+        if len(ahead) > len(places):
+            yield ahead.popleft()
+    yield from ahead
