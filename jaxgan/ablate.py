@@ -24,7 +24,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxgan import checkpoint, commandline, logs, records, statistics, study, workdir
+from ml_collections import ConfigDict
+
+from jaxgan import checkpoint, commandline, experiment, logs, records, statistics, study, workdir
 from jaxgan.errors import UserError
 from jaxgan.files import write_atomically
 from jaxgan.study import Run, Study
@@ -108,12 +110,9 @@ def finished(folder: Path) -> bool:
         record = workdir.recorded_config(str(folder))
     except UserError:
         return False
-    wanted = record["train"]["steps"]
-    if not wanted:
-        per_epoch = max(record["found"].values()) / record["data"]["batch_size"]
-        wanted = max(1, math.ceil(record["train"]["epochs"] * per_epoch - 1e-6))
+    steps = experiment.total_steps(ConfigDict(record), max(record["found"].values()))
     reached = checkpoint.Checkpoints(str(folder), read_only=True).latest(warn=False)
-    return (reached or 0) >= wanted
+    return (reached or 0) >= steps
 
 
 def failure(folder: Path) -> str:

@@ -50,7 +50,6 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
         checkpoint,
         initial,
         processes,
-        scoring,
         train,
         upscaling_experiment,
         workdir,
@@ -98,7 +97,7 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
             folder,
             keep=config.checkpoint.keep,
             best=config.checkpoint.best or None,
-            best_mode=scoring.best_mode(config, built.task),
+            best_mode=built.task.mode(config.checkpoint.best),
         )
         checkpoints.tidy()  # a full disk may have no room even for the next line
         processes.together(lambda: workdir.record(folder, record, typed))

@@ -290,12 +290,6 @@ def require_there(config: ConfigDict, task: Task, data: Any, found: Wanted | Non
         task.require_score(config.checkpoint.best, data)
 
 
-def best_mode(config: ConfigDict, task: Task) -> str:
-    """Whether the "max" or the "min" of `checkpoint.best` is best."""
-    best = config.checkpoint.best
-    return scores.better(best) or task.best_mode(best)
-
-
 def of_weights(
     found: Wanted,
     bench: Bench,

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from jaxgan import commandline, experiment, fields, scoring
 from jaxgan.errors import UserError
-from jaxgan.metrics import scores
 
 Overrides = Mapping[str, Any]
 
@@ -161,7 +160,7 @@ def higher_is_better(study: Study) -> bool:
     """Whether a higher value of the deciding score is better."""
     parsed = commandline.parse(words(study, runs(study)[0]), {}, "python -m jaxgan.ablate")
     task = experiment.build(fields.resolve(parsed.config, parsed.overrides), 1).task
-    return (scores.better(study.metric) or task.best_mode(study.metric)) == "max"
+    return task.mode(study.metric) == "max"
 
 
 def _require_sound(study: Study) -> None:

@@ -11,7 +11,6 @@ from jaxgan import experiment, machine, seeds, workdir
 from jaxgan.checkpoint import Checkpoints, differing_shapes
 from jaxgan.errors import UserError
 from jaxgan.experiment import Experiment
-from jaxgan.metrics import scores
 
 
 class Run(NamedTuple):
@@ -55,8 +54,7 @@ def open_run(folder: str, step: str = "latest", weights: str = "auto", prepare: 
     checkpoints = Checkpoints(
         folder,
         best=config.checkpoint.best or None,
-        best_mode=scores.better(config.checkpoint.best)
-        or built.task.best_mode(config.checkpoint.best),
+        best_mode=built.task.mode(config.checkpoint.best),
         read_only=True,
     )
     number = _step(checkpoints, config, folder, step)

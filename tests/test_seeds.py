@@ -458,4 +458,4 @@ def test_points_scores_have_the_names_that_can_be_the_best(group):
     (line,) = (line for line in lines(group[0] / "scores.jsonl") if line["step"] == STEPS)
     for name in points.SCORES:
         assert name in line
-        assert points.best_mode(name) == ("min" if name == "reverse_kl" else "max")
+        assert points.TASK.best_mode(name) == ("min" if name == "reverse_kl" else "max")

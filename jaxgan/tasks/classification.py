@@ -7,14 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxgan.commandline import nearest
 from jaxgan.data import datasets
-from jaxgan.errors import UserError
 from jaxgan.games.game import Game
 from jaxgan.page import Row, Section
 from jaxgan.parts import in_parts
 from jaxgan.tasks import labelled
-from jaxgan.tasks.task import Bench
+from jaxgan.tasks.task import Bench, best_among
 from jaxgan.update import decode
 
 BATCH = 64  # few enough for any memory
@@ -94,17 +92,6 @@ def summary(scores: Mapping[str, float]) -> list[str]:
 MODES = {"accuracy": "max", "cross_entropy": "min"}
 
 
-def best_mode(name: str) -> str:
-    """Whether the best is the highest.
-
-    Raises:
-      UserError: for what is no score.
-    """
-    if name and name not in MODES:
-        raise UserError(f"checkpoint.best={name!r} is no score: {nearest(name, list(MODES))}")
-    return MODES.get(name, "max")
-
-
 TASK = labelled.TASK._replace(
-    bench=bench, sides=(), best_mode=best_mode, require_score=lambda name, data: None
+    bench=bench, sides=(), best_mode=best_among(MODES), require_score=lambda name, data: None
 )

@@ -7,7 +7,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxgan import pictures
-from jaxgan.commandline import nearest
 from jaxgan.comparisons import Comparison, Fakes, images_of
 from jaxgan.data import datasets, pipeline
 from jaxgan.data.sources import Source
@@ -16,7 +15,7 @@ from jaxgan.games.game import Game
 from jaxgan.metrics import modes
 from jaxgan.page import Row, Section
 from jaxgan.parts import in_chunks
-from jaxgan.tasks.task import Bench, Task, images, sampler, settings
+from jaxgan.tasks.task import Bench, Task, best_among, images, sampler, settings
 
 SAMPLES = 8  # rows and columns of a grid of samples
 READABLE = 0.8  # how surely: of clean glyphs at least 0.96, of a picture of none less than 0.6
@@ -175,14 +174,7 @@ GLYPHS = (
     *(f"spread_{name}" for name in (*SPREADS, "least")),
 )
 COUNTED = ("modes", "readable", "reverse_kl")  # of classes that are modes
-SCORES = tuple(dict.fromkeys((*GLYPHS, *COUNTED)))
-
-
-def best_mode(name: str) -> str:
-    if name and name not in SCORES:
-        hint = nearest(name, SCORES)
-        raise UserError(f"checkpoint.best={name!r} is no score: {hint}")
-    return "min" if name == "reverse_kl" else "max"
+MODES = {name: "min" if name == "reverse_kl" else "max" for name in (*GLYPHS, *COUNTED)}
 
 
 def _require_judge(name: str, data: datasets.Labelled) -> None:
@@ -207,6 +199,6 @@ TASK = Task(
     stream=stream,
     bench=bench,
     sides=("",),
-    best_mode=best_mode,
+    best_mode=best_among(MODES),
     require_score=_require_judge,
 )

@@ -9,7 +9,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxgan import evaluators, pictures
-from jaxgan.commandline import nearest
 from jaxgan.comparisons import Comparison, Fakes, images_of
 from jaxgan.data import datasets, pipeline
 from jaxgan.data.paired import Paired
@@ -19,13 +18,14 @@ from jaxgan.metrics import pairs, segmenter
 from jaxgan.metrics.segmentation import agreement, confusion
 from jaxgan.page import Row, Section
 from jaxgan.parts import in_parts
-from jaxgan.tasks.task import Bench, Task, images, noise, settings
+from jaxgan.tasks.task import Bench, Task, best_among, images, noise, settings
 from jaxgan.update import decode
 
 SHOWN = 4  # rows of the grid
 LESSONS = 200  # true pairs that the segmenter learns from
 METRICS = {"l1": pairs.l1, "psnr": pairs.psnr, "ssim": pairs.ssim}
 OF_MAPS = ("pixel_accuracy", "class_accuracy", "iou")
+MODES = {name: "min" if name == "l1" else "max" for name in (*METRICS, *OF_MAPS)}
 
 
 def stream(config: ConfigDict, data: Paired, leading, **placement):
@@ -157,13 +157,6 @@ def summary(scores: Mapping[str, float]) -> list[str]:
     return lines
 
 
-def best_mode(name: str) -> str:
-    known = [*METRICS, *OF_MAPS]
-    if name and name not in known:
-        raise UserError(f"checkpoint.best={name!r} is no score: {nearest(name, known)}")
-    return "min" if name == "l1" else "max"
-
-
 def require_score(name: str, data: Paired) -> None:
     if name == "ssim" and min(data.test[0].shape[:2]) < pairs.WINDOW:
         raise UserError(
@@ -184,7 +177,7 @@ TASK = Task(
     stream=stream,
     bench=bench,
     sides=("",),
-    best_mode=best_mode,
+    best_mode=best_among(MODES),
     require_score=require_score,
     channels=lambda config: 2 * config.data.channels,
 )

@@ -10,13 +10,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxgan import plots
-from jaxgan.commandline import nearest
 from jaxgan.data import pipeline
 from jaxgan.data import points as worlds
 from jaxgan.errors import UserError
 from jaxgan.games.game import Game
 from jaxgan.metrics import modes
-from jaxgan.tasks.task import Bench, Task, sampler
+from jaxgan.tasks.task import Bench, Task, best_among, sampler
 
 SHOWN = 2500  # samples in a picture
 STREAM, TEST = 0, 1  # what a seed's draws are for
@@ -105,24 +104,13 @@ def bench(config: ConfigDict, data: Points, game: Game) -> Bench:
 SCORES = {"modes": "max", "high_quality": "max", "reverse_kl": "min"}
 
 
-def best_mode(name: str) -> str:
-    """Whether the best is the highest.
-
-    Raises:
-      UserError: for what is no score.
-    """
-    if name and name not in SCORES:
-        raise UserError(f"checkpoint.best={name!r} is no score: {nearest(name, list(SCORES))}")
-    return SCORES.get(name, "max")
-
-
 TASK = Task(
     datasets=dict.fromkeys(worlds.WORLDS, open_world),
     shapes=shapes,
     sizes=lambda data: {"train": data.epoch},
     stream=stream,
     bench=bench,
-    best_mode=best_mode,
+    best_mode=best_among(SCORES),
     require_score=lambda name, data: None,
     shown=lambda config: f"{config.data.batch_size} points",
 )

@@ -8,9 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxgan.commandline import nearest
 from jaxgan.comparisons import Comparison
 from jaxgan.data import datasets, pipeline
+from jaxgan.errors import UserError
 from jaxgan.games.game import Batch, Game
+from jaxgan.metrics import scores
 from jaxgan.page import Section
 
 
@@ -69,6 +72,30 @@ class Task(NamedTuple):
     sides: tuple[str, ...] = ()
     shown: Callable[[ConfigDict], str] = in_pixels
     channels: Callable[[ConfigDict], int] = lambda config: config.data.channels
+
+    def mode(self, name: str) -> str:
+        """Whether the "max" or the "min" of a score is best, be it one of sets or the task's own.
+
+        Raises:
+          UserError: for what is no score.
+        """
+        return scores.better(name) or self.best_mode(name)
+
+
+def best_among(modes: Mapping[str, str]) -> Callable[[str], str]:
+    """`Task.best_mode` of a task whose scores are these: name -> "max" or "min"."""
+
+    def best_mode(name: str) -> str:
+        """ "max" of no score.
+
+        Raises:
+          UserError: for what is no score.
+        """
+        if name and name not in modes:
+            raise UserError(f"checkpoint.best={name!r} is no score: {nearest(name, list(modes))}")
+        return modes.get(name, "max")
+
+    return best_mode
 
 
 def images(config: ConfigDict, leading: tuple[int, ...]) -> jax.ShapeDtypeStruct:
