@@ -21,7 +21,7 @@ name (`horse2zebra`, `monet2photo`, ...), expected unzipped at datasets/NAME.
 from ml_collections import ConfigDict
 
 from jaxgan.commandline import select_presets
-from jaxgan.defaults import evaluation
+from jaxgan.defaults import evaluation, few_steps
 
 PUBLISHED = (
     "ae_photos",
@@ -138,19 +138,13 @@ def named(name: str):
 
 def smoke(config: ConfigDict) -> None:
     """A few steps of tiny networks on tiny images: seconds."""
-    config.train.steps = 4
-    config.train.epochs = 0.0
-    config.train.log_every = 2
-    config.train.sample_every = 4
-    config.data.image_size = 16
+    few_steps(config)
     config.data.count = 8
     config.model.generator.width = 4
     config.model.generator.blocks = 1
     config.model.discriminator.width = 4
     config.model.discriminator.layers = 1
     config.pool.size = 2
-    config.checkpoint.every = 2
-    config.evaluate.every = 4
     config.evaluate.num = 4
 
 

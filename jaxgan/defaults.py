@@ -194,21 +194,26 @@ def without_r1(config: ConfigDict) -> None:
     adam(config, 2e-4, 0.5, 0.999)
 
 
-def smoke(config: ConfigDict) -> None:
-    """The preset of all: a few steps of tiny networks on tiny images, seconds."""
+def few_steps(config: ConfigDict) -> None:
+    """What all presets called `smoke` have in common: little of everything, all of it once."""
     config.train.steps = 4
     config.train.epochs = 0.0
     config.train.log_every = 2
     config.train.sample_every = 4
-    config.data.batch_size = 8
     config.data.image_size = 16
+    config.checkpoint.every = 2
+    config.evaluate.every = 4
+
+
+def smoke(config: ConfigDict) -> None:
+    """The preset of all: a few steps of tiny networks on tiny images, seconds."""
+    few_steps(config)
+    config.data.batch_size = 8
     config.data.count = 40
     config.model.latent.size = 8
     for net in (config.model.generator, config.model.discriminator):
         net.width = 4
         net.widths = "16,16"
-    config.checkpoint.every = 2
-    config.evaluate.every = 4
     config.evaluate.num = 16
 
 
@@ -318,17 +323,11 @@ def paired_folder(config: ConfigDict) -> None:
 
 def paired_smoke(config: ConfigDict) -> None:
     """A few steps of tiny networks on tiny images: seconds."""
-    config.train.steps = 4
-    config.train.epochs = 0.0
-    config.train.log_every = 2
-    config.train.sample_every = 4
-    config.data.image_size = 16
+    few_steps(config)
     config.data.count = 8
     config.model.generator.width = 4
     config.model.discriminator.width = 4
     config.model.discriminator.layers = 1
-    config.checkpoint.every = 2
-    config.evaluate.every = 4
     config.evaluate.num = 4
 
 
@@ -431,13 +430,10 @@ def pretrain(config: ConfigDict) -> None:
 
 def upscaling_smoke(config: ConfigDict) -> None:
     """A few steps of tiny networks on tiny images: seconds."""
-    config.train.steps = 4
-    config.train.epochs = 0.0
+    few_steps(config)
     config.train.log_every = 1
-    config.train.sample_every = 4
     config.pretraining.steps = min(config.pretraining.steps, 2)
     config.data.batch_size = 2
-    config.data.image_size = 16
     config.data.count = 8
     config.model.generator.width = 4
     config.model.generator.blocks = 1
@@ -446,8 +442,6 @@ def upscaling_smoke(config: ConfigDict) -> None:
     config.model.discriminator.stages = 2
     config.model.discriminator.dense = 4
     config.loss.perceptual.layers = "conv1_1"
-    config.checkpoint.every = 2
-    config.evaluate.every = 4
     config.evaluate.num = 2
 
 
@@ -491,16 +485,10 @@ def classification() -> ConfigDict:
 
 def classifier_smoke(config: ConfigDict) -> None:
     """A few steps of a tiny network on tiny images: seconds."""
-    config.train.steps = 4
-    config.train.epochs = 0.0
-    config.train.log_every = 2
-    config.train.sample_every = 4
+    few_steps(config)
     config.data.batch_size = 8
-    config.data.image_size = 16
     config.data.load_size = 0
     config.data.count = 40
     config.model.classifier.width = 4
     config.model.classifier.features = 16
-    config.checkpoint.every = 2
-    config.evaluate.every = 4
     config.evaluate.num = 40
