@@ -185,7 +185,7 @@ def _score_run(flags: dict, settings: Settings) -> int:
     data = experiment.open_data(first.config, first.built.task)
     bench = first.built.task.bench(first.config, data, first.built.game)
     _require_made(wanted, bench, first, folder)
-    reals = _reals(flags, wanted, first.built.task)
+    reals, provenance = _reals(flags, wanted, first.built.task), workdir.provenance()
     for i, step in enumerate(steps):
         run = trained.open_run(folder, step, which) if i else first
         found, of_real, of_fake = {}, {}, {}
@@ -208,7 +208,7 @@ def _score_run(flags: dict, settings: Settings) -> int:
             "trained_seed": run.config.seed,
         }
         how = scoring.how(wanted, of_real, of_fake | made_by)
-        line = found | {"how": how | workdir.provenance()}
+        line = found | {"how": how | provenance}
         records.append(workdir.resolve(folder) / logs.SCORES, run.step, line)
         _tell(found, flags["json"] and i == len(steps) - 1, f"step {run.step} " * (len(steps) > 1))
     return 0

@@ -57,7 +57,7 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
 
     folder = workdir.resolve(command.flags["workdir"] or default_workdir(command))
     typed = ["python", "-m", "jaxgan.main", *command.argv]
-    built, data = processes.together(lambda: _opened(config))
+    built, data, wanted = processes.together(lambda: _opened(config))
     record = {**config.to_dict(), "found": built.task.sizes(data)}
     seen_by = processes.together(lambda: upscaling_experiment.digest(config))
     if seen_by:
@@ -105,12 +105,12 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
         if kept_awake:
             notes.append(f"{kept_awake} cores are kept awake; --config.awake=off lets them sleep")
         return train.train(
-            config, built, data, folder, record, checkpoints, interrupts, notes, source
+            config, built, data, folder, record, checkpoints, interrupts, notes, source, wanted
         )
 
 
 def _opened(config):
-    """The experiment and its data."""
+    """The experiment, its data, and the scores of sets that it asks for, if it does."""
     from jaxgan import experiment, scoring
 
     first = experiment.build(config, 1)  # its mistakes shall not wait until all images are read
@@ -118,7 +118,7 @@ def _opened(config):
     scoring.require_sense(config, task, wanted, first.game.classes)
     data = experiment.open_data(config, task)
     scoring.require_there(config, task, data, wanted)
-    return experiment.build(config, max(task.sizes(data).values())), data
+    return experiment.build(config, max(task.sizes(data).values())), data, wanted
 
 
 def _names(data) -> list[list[str]]:

@@ -268,8 +268,7 @@ def _require_possible(name: str, found: Wanted, num: int, classes: int) -> None:
         )
     if name == "class_accuracy" and not classes:
         raise UserError("evaluate.metrics: class_accuracy is of classes, and this run has none")
-    settings, least = found.settings, scores.SCORES[name].least
-    least = max(least, {"prdc": settings.wide_neighbours + 1, "is": settings.splits}.get(name, 0))
+    least = scores.SCORES[name].least(found.settings)
     if 0 < num < least:
         raise UserError(
             f"evaluate.num={num} is too few for evaluate.metrics={name}, which takes {least}"

@@ -37,6 +37,7 @@ def train(
     interrupts: Interrupts,
     notes: Sequence[str] = (),
     source: tuple[dict[str, np.ndarray], list[str]] | None = None,
+    wanted: scoring.Wanted | None = None,
 ) -> int:
     """Trains until the run is finished or interrupted; goes on where the folder's run was.
 
@@ -50,6 +51,7 @@ def train(
       interrupts: held from the first step on; until then a signal ends the process.
       notes: sentences to say at the start.
       source: another run's arrays and the nets to take from them, for step 0.
+      wanted: scores of sets, besides the task's own.
 
     Returns:
       The exit code: 0, or 130 or 143 after ctrl-C or SIGTERM.
@@ -87,7 +89,7 @@ def train(
         update, step_of = _compiled(experiment, state, start)
         logs.say(_announcement(config, experiment, state, update, began))
 
-        bench = _Bench(config, experiment, data, folder, logs)
+        bench = _Bench(config, experiment, data, folder, logs, wanted)
         lost: set[int] = set()
         clock = _Clock(batches)
         end = CommonEnd(interrupts, experiment.mesh)
@@ -341,12 +343,12 @@ class _Clock:
 class _Bench:
     """The test set, and what becomes of it; of several seeds, one after another."""
 
-    def __init__(self, config, experiment: Experiment, data: Any, folder: Path, logs: Logs):
+    def __init__(self, config, experiment: Experiment, data: Any, folder: Path, logs: Logs, wanted):
         self._config, self._experiment = config, experiment
         self._folder, self._logs = folder, logs
         self._bench = experiment.task.bench(config, data, experiment.game)
-        self._wanted, self._reals = scoring.in_training(config), {}
-        self._provenance = workdir.provenance()
+        self._wanted, self._reals = wanted, {}
+        self._provenance = functools.cache(workdir.provenance)
 
     def sample(self, state: TrainState, step: int) -> None:
         """samples/step_N.png: what the weights make, always of the same input."""
@@ -382,7 +384,7 @@ class _Bench:
         hashes = {str(seed): networks.hashed(weights) for seed, weights in weights_of.items()}
         made_by["seed"] = c.seed if alone else list(weights_of)
         made_by["weights_sha256"] = hashes[str(c.seed)] if alone else hashes
-        how = scoring.how(self._wanted, of_real, made_by) | self._provenance
+        how = scoring.how(self._wanted, of_real, made_by) | self._provenance()
         self._logs.scores(step, scores | {"how": how})
         facts = {"step": step, **scores, "config": self._config.to_dict()}
         if jax.process_index() == 0:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
+FEWEST = 20  # fakes that FID is extrapolated from
+
 
 class Gaussian(NamedTuple):
     """What is kept of a set of features.
@@ -121,10 +123,12 @@ def frechet_infinity(real: Gaussian, fake: np.ndarray, points: int = 15, seed: i
       seed: of their choice.
 
     Raises:
-      ValueError: for fewer than 20 fakes.
+      ValueError: for fewer than `FEWEST` fakes.
     """
-    if len(fake) < 20:
-        raise ValueError(f"FID of infinitely many can't be told from {len(fake)}; it takes 20")
+    if len(fake) < FEWEST:
+        raise ValueError(
+            f"FID of infinitely many can't be told from {len(fake)}; it takes {FEWEST}"
+        )
     rng = np.random.default_rng(seed)
     counts = np.linspace(len(fake) // 10, len(fake), points).round().astype(int)
     found = [

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgan.metrics import kernel, neighbours, resampling
 from jaxgan.metrics.diversity import diversity
-from jaxgan.metrics.frechet import Gaussian, fit, frechet_distance, frechet_infinity
+from jaxgan.metrics.frechet import FEWEST, Gaussian, fit, frechet_distance, frechet_infinity
 from jaxgan.metrics.inception_score import inception_score
 from jaxgan.metrics.products import blocks
 
@@ -74,14 +74,14 @@ class Score(NamedTuple):
       takes: the parts of `Gathered` that it needs of the fake set.
       compute: (real, fake, settings) -> the numbers.
       settings: fields of `Settings` that decide them.
-      least: images of either side that it takes, whatever the settings.
+      least: settings -> images of either side that it takes.
     """
 
     names: Mapping[str, str]
     takes: tuple[str, ...]
     compute: Callable[[Gathered, Gathered, Settings], Sequence[float]]
     settings: tuple[str, ...] = ()
-    least: int = 2
+    least: Callable[[Settings], int] = lambda settings: 2
 
 
 def _frechet(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[float]:
@@ -125,19 +125,29 @@ def _copies(real: Gathered, fake: Gathered, settings: Settings) -> Sequence[floa
 
 SCORES = {
     "fid": Score({"fid": "min"}, (), _frechet),
-    "fid_infinity": Score({"fid_infinity": "min"}, ("features",), _infinity, ("seed",), 20),
+    "fid_infinity": Score(
+        {"fid_infinity": "min"}, ("features",), _infinity, ("seed",), lambda _: FEWEST
+    ),
     "kid": Score(
         {"kid": "min", "kid_std": ""},
         ("features",),
         _kernel,
         ("subsets", "subset_size", "seed", "as_many"),
+        lambda s: s.subset_size if s.subsets else 2,
     ),
-    "is": Score({"is": "max", "is_std": ""}, ("logits",), _inception, ("splits", "seed")),
+    "is": Score(
+        {"is": "max", "is_std": ""},
+        ("logits",),
+        _inception,
+        ("splits", "seed"),
+        lambda s: s.splits,
+    ),
     "prdc": Score(
         dict.fromkeys(("precision", "recall", "density", "coverage"), "max"),
         ("features",),
         _neighbours,
         ("neighbours", "wide_neighbours", "as_many"),
+        lambda s: max(s.neighbours, s.wide_neighbours) + 1,
     ),
     # Neither is best at an end: noise is diverse, and far from all that is real.
     "diversity": Score(
