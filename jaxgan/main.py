@@ -104,9 +104,8 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
         notes = list(found.warnings)
         if kept_awake:
             notes.append(f"{kept_awake} cores are kept awake; --config.awake=off lets them sleep")
-        return train.train(
-            config, built, data, folder, record, checkpoints, interrupts, notes, source, wanted
-        )
+        given = config, built, data, folder, record, checkpoints, interrupts, notes
+        return train.train(*given, source=source, wanted=wanted)
 
 
 def _opened(config):

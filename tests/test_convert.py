@@ -144,7 +144,7 @@ def test_one_network_of_a_pth_file(name, tmp_path, capsys):
 def test_training_starts_from_them_and_not_over_them(tmp_path, monkeypatch, capsys):
     """`init.workdir` takes them; the folder itself isn't trained in."""
     taken = {}
-    monkeypatch.setattr(train, "train", lambda *args: taken.update(source=args[-1]) or 0)
+    monkeypatch.setattr(train, "train", lambda *_, **named: taken.update(named) or 0)
     monkeypatch.chdir(tmp_path)
     words = ["--workdir=published", f"--generator_AtoB={FILES / 'zip.pth'}"]
     assert convert.main(words) == 0

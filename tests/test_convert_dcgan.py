@@ -99,7 +99,7 @@ def test_there_and_back(run, golden, tmp_path, capsys):
 def test_training_starts_from_one_network(files, tmp_path, monkeypatch, capsys):
     """By the command that is printed."""
     taken = {}
-    monkeypatch.setattr(train, "train", lambda *args: taken.update(source=args[-1]) or 0)
+    monkeypatch.setattr(train, "train", lambda *_, **named: taken.update(named) or 0)
     monkeypatch.chdir(tmp_path)
     words = [f"--generator={files['generator']}", "--workdir=theirs"]
     assert convert.main([CONFIG, *words]) == 0
