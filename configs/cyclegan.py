@@ -91,6 +91,7 @@ def get_config(presets: str = "") -> ConfigDict:
     c.loss = ConfigDict()
     c.loss.adversarial = "lsgan"  # or bce, saturating, hinge, wasserstein, relativistic[_average]
     c.loss.cycle = 10.0
+    c.loss.cycles = "both"  # or forward (A to B and back alone), backward
     c.loss.identity = 0.5  # times cycle
 
     c.pool = ConfigDict({"size": 50})

@@ -2,40 +2,52 @@
 
     python -m jaxgan.ablate --study=studies/ring_losses.py
 
-trains every arm with every seed, each an ordinary run in `runs/STUDY/ARM-seedN`, and prints the
-deciding score of each arm: mean and 95 % interval over training seeds, and the difference from the
-base, seed by seed. Runs that are complete are skipped and those that were begun go on, so that the
-same command after any stop ends with the same table, which is also in `runs/STUDY/table.md`.
+trains every arm with every seed, each an ordinary run in `runs/STUDY/ARM-seedN`, prints the score
+that decides, with its interval over training seeds and its difference from the base, seed by seed,
+and writes the report of `python -m jaxgan.report runs/STUDY`. Runs that are complete are
+skipped and those that were begun go on, so that the same command after any stop ends with the same
+tables.
 
-- `--plan`: builds every arm, prints what would be run, and ends.
-- `--print_commands`: prints one command for each run that isn't complete, and ends.
+- `--plan`: builds every arm, prints every run, in what it differs and what it costs, and ends. One
+  arm of each size of networks is timed for some steps; `--measure` times every arm.
+- `--jobs=K`: K runs at once, each with its share of the cores; `--threads=T`: T cores for each. How
+  many cores a run has is part of what it is: a study has one number for all.
+- `--vmap_seeds`: an arm's seeds are trained side by side in one compiled step, for small networks.
+- `--print_commands`: prints one command for each run that isn't complete, for a cluster, and ends.
 - `--workdir=runs/STUDY`: another folder.
 
-A run that meets a NaN is counted as failed, since it would meet it again; one that crashes is tried
-a second time. The others go on.
+The same command on several machines that share the folder divides the runs among them. A run that
+meets a NaN is counted as failed, since it would meet it again; one that crashes, or finds the disk
+full, is tried a second time when the others are done. Exit code 1: a run was given up, or the plan
+is beyond the study's budget.
 """
 
+import functools
 import json
-import math
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from jaxgan import checkpoint, commandline, experiment, logs, records, statistics, study, workdir
+from jaxgan import commandline, plan, report, results, study, workdir, workers
 from jaxgan.errors import UserError
 from jaxgan.files import write_atomically
-from jaxgan.study import Run, Study
+from jaxgan.interrupts import Interrupts
+from jaxgan.study import COMMAND, Arm, Run, Study
 
-COMMAND = "python -m jaxgan.ablate"
-RECORD = "study.json"
-TRIES = 2
-NOT_FINITE = 3  # how `jaxgan.main` ends after a NaN
-FLAGS = {"study": "", "workdir": "", "plan": False, "print_commands": False}
+FLAGS = {
+    "study": "",
+    "workdir": "",
+    "plan": False,
+    "measure": False,
+    "print_commands": False,
+    "vmap_seeds": False,
+    "jobs": 1,
+    "threads": 0,
+}
+# Of these a complete run's scores don't depend.
+UNLIKE = ("devices", "awake", "train.log_every", "train.sample_every", "checkpoint")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -47,209 +59,147 @@ def _main(argv: Sequence[str]) -> int:
     flags = commandline.parse_flags(argv, FLAGS)
     if not flags["study"]:
         raise UserError(f"--study is missing; try: {COMMAND} --study=studies/ring_losses.py")
+    if flags["measure"] and not flags["plan"]:
+        raise UserError("--measure belongs to --plan")
+    on = workers.slots(flags["jobs"], flags["threads"])
     question, asked = study.load(flags["study"])
     folder = workdir.resolve(flags["workdir"] or f"runs/{Path(flags['study']).stem}")
-    steps, runs = study.require_buildable(asked), study.runs(asked)
-    _require_same(asked, folder)
+    groups = _groups(asked, folder, flags["vmap_seeds"])
+    runs = study.runs(asked, groups)
+    arms = study.require_buildable(asked, runs)
+    _require_same(asked, runs, folder, len(on[0]))
     if flags["plan"]:
-        _plan(question, asked, runs, folder, steps)
-        return 0
+        return plan.show(question, asked, runs, arms, folder, on, flags["measure"])
     if flags["print_commands"]:
         for run in runs:
-            if not finished(folder / run.folder):
-                print(shlex.join(_command(asked, run, folder)))
+            if not results.finished(folder / run.folder):
+                print(shlex.join(command(asked, run, folder)))
         return 0
-    _record(asked, folder)
-    for i, run in enumerate(runs):
-        print(f"[{i + 1}/{len(runs)}] {run.arm}, seed {run.seed}", flush=True)
-        if not finished(folder / run.folder) and not failure(folder / run.folder):
-            _train(asked, run, folder)
-    found = results(asked, runs, folder)
-    text = table(asked, found, study.higher_is_better(asked))
-    write_atomically(folder / "table.md", f"{question}\n\n{text}\n".encode())
-    print(f"\n{question}\n\n{text}")
-    return 0
+    _record(flags["study"], question, asked, arms, groups, runs, folder)
+    jobs = [_job(asked, run, folder) for run in runs]
+    with Interrupts() as interrupts:
+        interrupts.hold()
+        ended = workers.work(jobs, on, interrupts, functools.partial(print, flush=True))
+    if ended.signal is not None:
+        print("interrupted; the same command goes on from here")
+        return 128 + ended.signal
+    return _answer(folder, ended.given_up)
 
 
-def _command(asked: Study, run: Run, folder: Path) -> list[str]:
+def _answer(folder: Path, given_up: Mapping[str, str]) -> int:
+    for title, words in given_up.items():
+        print(f"given up: {title}: {words}")
+    found = results.of_study(folder)
+    report.write(found, folder / report.FOLDER)
+    print(f"\n{report.summary(found)}\n\n{folder / report.FOLDER}/index.html shows it")
+    return 1 if given_up else 0
+
+
+def command(asked: Study, run: Run, folder: Path) -> list[str]:
+    """What trains a run, word by word."""
     words = study.words(asked, run)
     return ["python", "-m", "jaxgan.main", *words, f"--workdir={folder / run.folder}"]
 
 
-def _train(asked: Study, run: Run, folder: Path) -> None:
-    """One run in a process of its own, whose words go to `ARM-seedN.log` beside its folder.
-
-    Raises:
-      UserError: where a config is refused: nothing else would be, either.
-    """
+def _job(asked: Study, run: Run, folder: Path) -> workers.Job:
     place = folder / run.folder
-    place.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, *_command(asked, run, folder)[1:]]
-    for _ in range(TRIES):
-        with open(folder / f"{run.folder}.log", "ab") as log:
-            code = subprocess.run(
-                words, stdout=log, stderr=subprocess.STDOUT, check=False
-            ).returncode
-        if code == 0:
-            return
-        if code in (130, 143, -2, -15):
-            raise UserError("interrupted; the same command goes on from here")
-        reason = (folder / f"{run.folder}.log").read_text(errors="replace").strip().splitlines()[-1]
-        if code == 2:
-            raise UserError(f"arm {run.arm!r}, seed {run.seed}: {reason.removeprefix('error: ')}")
-        if code == NOT_FINITE:
-            write_atomically(place / "failed.txt", f"{reason}\n".encode())
-            print(f"failed: {reason}")
-            return
-    print(f"crashed twice, see {folder / run.folder}.log: {reason}")
 
+    def failed(words: str) -> None:
+        write_atomically(place / results.FAILED, f"{words}\n".encode())
 
-def finished(folder: Path) -> bool:
-    """Whether a run has all of its steps."""
-    try:
-        record = workdir.recorded_config(str(folder))
-    except UserError:
-        return False
-    steps = experiment.total_steps(ConfigDict(record), max(record["found"].values()))
-    reached = checkpoint.Checkpoints(str(folder), read_only=True).latest(warn=False)
-    return (reached or 0) >= steps
-
-
-def failure(folder: Path) -> str:
-    """Why a run failed for good; "" where it didn't."""
-    file = folder / "failed.txt"
-    return file.read_text().strip() if file.is_file() else ""
-
-
-def results(asked: Study, runs: Sequence[Run], folder: Path) -> dict[str, dict[int, float]]:
-    """arm -> seed -> the deciding score after the last step; NaN of runs that failed."""
-    found: dict[str, dict[int, float]] = {arm: {} for arm in asked.arms}
-    for run in runs:
-        lines = records.read(folder / run.folder / logs.SCORES)
-        lines = [line for line in lines if asked.metric in line]
-        there = finished(folder / run.folder) and lines
-        found[run.arm][run.seed] = float(lines[-1][asked.metric]) if there else math.nan
-    return found
-
-
-def table(asked: Study, found: Mapping[str, Mapping[int, float]], higher: bool) -> str:
-    """The answer as a table of Markdown, and what may be said of it.
-
-    Args:
-      asked: the study.
-      found: arm -> seed -> score; what isn't finite is a failure, counted and left out.
-      higher: whether a higher score is better.
-    """
-    good = {
-        arm: {seed: value for seed, value in of.items() if math.isfinite(value)}
-        for arm, of in found.items()
-    }
-    apart: dict[str, statistics.Difference] = {}
-    for arm, of in good.items():
-        both = [seed for seed in of if seed in good[asked.base]]
-        if arm != asked.base and both:
-            pairs = ([side[seed] for seed in both] for side in (of, good[asked.base]))
-            apart[arm] = statistics.difference(*pairs)
-    corrected = dict(zip(apart, statistics.holm([d.p for d in apart.values()]), strict=True))
-    best = "higher" if higher else "lower"
-    rows = [
-        f"| arm | {asked.metric} ({best} is better), 95 % over seeds | n | failed "
-        f"| against {asked.base!r} | p (Holm) |",
-        "|---|---|---|---|---|---|",
-    ]
-    ranked = sorted(good, key=lambda arm: _mean(good[arm]), reverse=higher)
-    for arm in sorted(ranked, key=lambda arm: math.isnan(_mean(good[arm]))):
-        values = list(good[arm].values())
-        cells = [_interval(statistics.summary(values)) if values else "-"]
-        cells += [str(len(values)), str(len(found[arm]) - len(values))]
-        if arm in apart:
-            cells += [
-                _interval(apart[arm].summary, signed=True),
-                _tested(apart[arm], corrected[arm]),
-            ]
-        else:
-            cells += ["the base" if arm == asked.base else "-", ""]
-        rows.append(f"| {arm} | {' | '.join(cells)} |")
-    return "\n".join(rows)
-
-
-def _mean(values: Mapping[int, float]) -> float:
-    return sum(values.values()) / len(values) if values else math.nan
-
-
-def _interval(found: statistics.Summary, signed: bool = False) -> str:
-    half = (found.high - found.low) / 2
-    mean = statistics.rounded(found.mean, half)
-    if signed and found.mean >= 0:
-        mean = f"+{mean}"
-    if not math.isfinite(half):
-        return mean
-    low, high = (statistics.rounded(x, half) for x in (found.low, found.high))
-    return f"{mean} ({low} to {high})"
-
-
-def _tested(found: statistics.Difference, p: float) -> str:
-    count = found.summary.count
-    if not math.isnan(p):
-        return f"{p:.3g}" + (f"; about {found.needed} seeds would tell" if found.needed else "")
-    would = f"about {found.needed}" if found.needed < 1000 else "far more"
-    return f"{count} seed{'s' * (count > 1)} can't tell; {would} would"
-
-
-def _plan(question: str, asked: Study, runs: Sequence[Run], folder: Path, steps: int) -> None:
-    """Prints what would be run."""
-    print(f"{question}\n")
-    for arm, overrides in asked.arms.items():
-        given = " ".join(f"{name}={value}" for name, value in overrides.items()) or "as it is"
-        print(f"  {arm}: {given}" + " (base)" * (arm == asked.base))
-    done = sum(finished(folder / run.folder) for run in runs)
-    common = " ".join(f"{name}={value}" for name, value in asked.overrides.items())
-    print(f"\nall of {asked.config} {common}".rstrip())
-    print(
-        f"{len(asked.arms)} arms x {len(asked.seeds)} seeds = {len(runs)} runs of at most {steps} "
-        f"steps, {done} of them complete, in {folder}; {asked.metric} decides"
+    return workers.Job(
+        title=run.title,
+        command=[sys.executable, *command(asked, run, folder)[1:]],
+        log=folder / f"{run.folder}.log",
+        claim=folder / ".claims" / run.folder,
+        over=lambda: results.finished(place) or bool(results.failure(place)),
+        busy=lambda: workdir.in_use(place),
+        failed=failed,
     )
 
 
-def _described(asked: Study) -> dict[str, Any]:
-    arms = {name: {**asked.overrides, **overrides} for name, overrides in asked.arms.items()}
-    return {"config": asked.config, "metric": asked.metric, "base": asked.base, "arms": arms}
+def _groups(asked: Study, folder: Path, together: bool) -> list[list[int]]:
+    """Seeds that are trained side by side, those that were begun as they were; [] of none.
+
+    Raises:
+      UserError: the folder's runs were begun the other way.
+    """
+    before = results.recorded(folder)
+    if before is not None and bool(before["groups"]) != together:
+        was = "side by side" if before["groups"] else "one by one"
+        what = "add" if before["groups"] else "leave out"
+        raise UserError(
+            f"the seeds in {folder} were trained {was}: {what} --vmap_seeds, or give another "
+            "--workdir"
+        )
+    if not together:
+        return []
+    begun = before["groups"] if before else []
+    begun = [group for group in begun if set(group) <= set(asked.seeds)]
+    return begun + study.in_a_row(set(asked.seeds) - {seed for group in begun for seed in group})
 
 
-def _require_same(asked: Study, folder: Path) -> None:
+def _require_same(asked: Study, runs: Sequence[Run], folder: Path, threads: int) -> None:
     """
     Raises:
-      UserError: for an arm whose runs were begun with other fields.
+      UserError: for runs that were begun with another config, or on another number of cores.
     """
-    file = folder / RECORD
-    if not file.is_file():
-        return
-    try:
-        before = json.loads(file.read_text())
-        arms, config = before["arms"], before["config"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file} is no study's record; move it away") from None
-    now = json.loads(json.dumps(_described(asked)))
-    advice = "give the arm another name, or the study another --workdir"
-    if config != now["config"]:
-        raise UserError(f"{folder} holds runs of {config}, and the study is of {now['config']} now")
-    for arm in arms.keys() & now["arms"].keys():
-        old, new = arms[arm], now["arms"][arm]
-        unlike = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-        if unlike:
-            name = unlike[0]
+    for run in runs:
+        file = folder / run.folder / workdir.CONFIG
+        if not file.is_file():
+            continue
+        old = workdir.recorded_config(str(folder / run.folder))
+        new = study.resolved(asked, run).to_dict()
+        _require_same_config(run, old, new)
+        recorded = json.loads(file.read_text())
+        device = (recorded["later"] or [recorded])[-1]["device"]
+        then = device.get("threads", threads)
+        if device["platform"] == "cpu" and then != threads:
             raise UserError(
-                f"the arm {arm!r} was run with {name}={old.get(name, 'as in the config')} and has "
-                f"{new.get(name, 'as in the config')} now; {advice}"
+                f"{run.title} was trained on {then} core{'s' * (then != 1)} and would have "
+                f"{threads} now, which may change its numbers; add --threads={then}, or give "
+                "another --workdir"
             )
 
 
-def _record(asked: Study, folder: Path) -> None:
-    """study.json: arms that were run stay in it, new ones are added."""
-    file, now = folder / RECORD, _described(asked)
-    if file.is_file():
-        now["arms"] = json.loads(file.read_text())["arms"] | now["arms"]
-    write_atomically(file, json.dumps(now, indent=2).encode())
+def _require_same_config(run: Run, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    for name, (was, now) in workdir.differences(old, new).items():
+        found = name == "data.classes" and now == "0"  # told by the data
+        free = any(name == field or name.startswith(f"{field}.") for field in UNLIKE)
+        if now == "absent" or found or free:
+            continue
+        raise UserError(
+            f"the arm {run.arm!r} was run with {name}={was} and has {now} now; give the arm "
+            "another name, or the study another --workdir"
+        )
+
+
+def _record(
+    file: str,
+    question: str,
+    asked: Study,
+    arms: Mapping[str, Arm],
+    groups: Sequence[Sequence[int]],
+    runs: Sequence[Run],
+    folder: Path,
+) -> None:
+    """study.json: what the report needs of the study."""
+    now = {
+        "file": file,
+        "text": Path(file).read_text(),
+        "question": question,
+        "config": asked.config,
+        "metric": asked.metric,
+        "shown": list(asked.shown),
+        "higher": study.higher_is_better(asked, arms),
+        "base": asked.base,
+        "overrides": dict(asked.overrides),
+        "arms": {name: dict(overrides) for name, overrides in asked.arms.items()},
+        "seeds": list(asked.seeds),
+        "groups": [list(group) for group in groups],
+        "runs": [{"arm": r.arm, "seeds": list(r.seeds), "folder": r.folder} for r in runs],
+    }
+    write_atomically(folder / results.RECORD, json.dumps(now, indent=2).encode())
 
 
 if __name__ == "__main__":

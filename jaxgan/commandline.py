@@ -287,6 +287,8 @@ def _values(
         if not word.startswith("-") or not word.strip("-"):
             raise UserError(f"don't know what to do with {word!r}; {_meant(word, known)}")
         name, equals, text = word[1 + word.startswith("--") :].partition("=")
+        if name not in known and name.replace("-", "_") in known:
+            name = name.replace("-", "_")
         negated = name.removeprefix("no")
         if isinstance(known.get(negated), bool) and name != negated and not equals:
             yield negated, False

@@ -280,11 +280,14 @@ def _require_images(config: ConfigDict, data: Any, channels: int) -> None:
 def unpaired(config: ConfigDict) -> Game:
     """CycleGAN with the config's networks and losses."""
     choose("train.first", config.train.first, dict.fromkeys(("generators", "discriminators")))
+    cycles = config.loss.get("cycles", "both")  # a younger field
+    choose("loss.cycles", cycles, dict.fromkeys(("both", "forward", "backward")))
     generator, discriminator = networks(config)
     return cyclegan(
         dict.fromkeys(GENERATORS, generator) | dict.fromkeys(DISCRIMINATORS, discriminator),
         choose("loss.adversarial", config.loss.adversarial, ADVERSARIAL)(),
         cycle=config.loss.cycle,
+        cycles=cycles,
         identity=config.loss.identity,
         pool_size=config.pool.size,
         first=config.train.first,

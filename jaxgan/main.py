@@ -54,10 +54,11 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
         upscaling_experiment,
         workdir,
     )
+    from jaxgan.data.fingerprint import fingerprint
 
     folder = workdir.resolve(command.flags["workdir"] or default_workdir(command))
     typed = ["python", "-m", "jaxgan.main", *command.argv]
-    built, data, wanted = processes.together(lambda: _opened(config))
+    built, data, wanted = processes.together(lambda: opened(config))
     record = {**config.to_dict(), "found": built.task.sizes(data)}
     seen_by = processes.together(lambda: upscaling_experiment.digest(config))
     if seen_by:
@@ -100,7 +101,8 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
             best_mode=built.task.mode(config.checkpoint.best),
         )
         checkpoints.tidy()  # a full disk may have no room even for the next line
-        processes.together(lambda: workdir.record(folder, record, typed))
+        seen = processes.together(lambda: fingerprint(data))
+        processes.together(lambda: workdir.record(folder, record, typed, seen))
         notes = list(found.warnings)
         if kept_awake:
             notes.append(f"{kept_awake} cores are kept awake; --config.awake=off lets them sleep")
@@ -108,7 +110,7 @@ def _run(interrupts: Interrupts, command: commandline.Command, config) -> int:
         return train.train(*given, source=source, wanted=wanted)
 
 
-def _opened(config):
+def opened(config):
     """The experiment, its data, and the scores of sets that it asks for, if it does."""
     from jaxgan import experiment, scoring
 

@@ -7,7 +7,7 @@ see `metrics/resampling.py`.
 import bisect
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ LEVEL = 0.95  # of intervals; tests find at 1 - LEVEL
 FEW = 20  # seeds, below which an interval is Student's
 EXACT = 14  # pairs, up to which all flips of signs are counted
 FLIPS = 50_000  # that are drawn of more
+DRAWS = 4000  # of seeds, for ranks
 
 
 class Summary(NamedTuple):
@@ -65,7 +66,7 @@ def summary(values: Sequence[float], seed: int = 0) -> Summary:
     deviation = float(np.std(x, ddof=1))
     if count < FEW or not deviation:
         half = stats.t.ppf((1 + LEVEL) / 2, count - 1) * deviation / math.sqrt(count)
-        return Summary(mean, deviation, mean - half, mean + half, count)
+        return Summary(mean, deviation, float(mean - half), float(mean + half), count)
     found = stats.bootstrap(
         (x,), np.mean, confidence_level=LEVEL, n_resamples=4000, rng=np.random.default_rng(seed)
     )
@@ -142,6 +143,65 @@ def pairs_needed(differences: Sequence[float], most: int = 1000) -> int:
         return float(stats.nct.sf(critical, count - 1, effect * math.sqrt(count)))
 
     return bisect.bisect_left(range(most), 0.8, lo=flips, key=power)
+
+
+class Rank(NamedTuple):
+    """Where an arm stands among all, 1 the best.
+
+    Attributes:
+      low, high: of 95 % of the draws.
+      best: the share of draws in which no arm is better; arms that are equal share one.
+    """
+
+    low: int
+    high: int
+    best: float
+
+
+def ranking(
+    found: Mapping[str, Mapping[int, float]], higher: bool, seed: int = 0
+) -> dict[str, Rank]:
+    """Ranks of arms' means, were the seeds others: the bootstrap over seeds.
+
+    The same seeds are drawn for all arms, which keeps what they have in common. Draws of few seeds
+    lie too close to each other: they are spread until an arm's 95 % are those of Student's t.
+
+    Args:
+      found: arm -> seed -> value; what isn't finite is left out.
+      higher: whether a higher value is better.
+      seed: of the draws.
+
+    Returns:
+      Of arms with at least two values, when there are two of them.
+    """
+    good = {arm: {s: v for s, v in of.items() if math.isfinite(v)} for arm, of in found.items()}
+    good = {arm: of for arm, of in good.items() if len(of) > 1}
+    seeds = sorted({s for of in good.values() for s in of})
+    if len(good) < 2:
+        return {}
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), DRAWS)
+    means = []
+    for of in good.values():
+        there = np.array([s in of for s in seeds], float)
+        values = np.array([of.get(s, 0.0) for s in seeds])
+        weights = drawn * there
+        sums, mean = weights.sum(1), float(np.mean(list(of.values())))
+        means_ = np.divide(weights @ values, sums, out=np.full(DRAWS, mean), where=sums > 0)
+        count = len(of)
+        wide = stats.t.ppf((1 + LEVEL) / 2, count - 1) / stats.norm.ppf((1 + LEVEL) / 2)
+        means.append(mean + (means_ - mean) * wide * math.sqrt(count / (count - 1)))
+    table = np.round(np.array(means), 12) * (-1 if higher else 1)
+    ranks = 1 + (table[:, None] > table[None]).sum(1)
+    first = ranks == 1
+    shares = (first / first.sum(0)).mean(1)
+    low, high = (
+        np.quantile(ranks, q, axis=1, method="nearest") for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    )
+    return {
+        arm: Rank(int(a), int(b), float(share))
+        for arm, a, b, share in zip(good, low, high, shares, strict=True)
+    }
 
 
 def rounded(value: float, uncertainty: float) -> str:

@@ -6,15 +6,18 @@ question. See `jaxgan.ablate`.
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
 
 from jaxgan import commandline, experiment, fields, scoring
 from jaxgan.errors import UserError
 
 Overrides = Mapping[str, Any]
+COMMAND = "python -m jaxgan.ablate"
 
 
 class Study(NamedTuple):
@@ -27,6 +30,9 @@ class Study(NamedTuple):
       metric: the score that decides, a name in scores.jsonl.
       base: the arm that others are compared with; "": the first.
       overrides: fields and values of all runs.
+      shown: other scores that the report shows.
+      budget: hours that the study may take on the machine at hand; a plan that takes longer is
+        told, by exit code 1. 0: any.
     """
 
     config: str
@@ -35,21 +41,46 @@ class Study(NamedTuple):
     metric: str
     base: str = ""
     overrides: Overrides = MappingProxyType({})
+    shown: Sequence[str] = ()
+    budget: float = 0.0
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The one that decides, and the others that are shown."""
+        return (self.metric, *self.shown)
 
 
 class Run(NamedTuple):
-    """One of a study's runs.
+    """One of a study's runs: of one seed, or of several that are trained side by side.
 
     Attributes:
-      arm, seed: which one.
-      overrides: all of its fields that differ from the config's, with the seed.
+      arm: which one.
+      seeds: one, or several in a row.
+      overrides: all of its fields that differ from the config's, with the first seed.
       folder: its name in the study's folder.
     """
 
     arm: str
-    seed: int
+    seeds: tuple[int, ...]
     overrides: dict[str, Any]
     folder: str
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        first, last = self.seeds[0], self.seeds[-1]
+        return f"{self.arm}, " + (f"seed {first}" if first == last else f"seeds {first} to {last}")
+
+    def score(self, name: str, seed: int) -> str:
+        """What a score of one of its seeds is called in scores.jsonl."""
+        return name if len(self.seeds) == 1 else f"seed{seed}/{name}"
+
+
+class Arm(NamedTuple):
+    """An arm that can be built: its resolved config (of the first seed), and what it makes."""
+
+    config: ConfigDict
+    built: experiment.Experiment
 
 
 def product(**axes: Mapping[str, Overrides]) -> dict[str, Overrides]:
@@ -92,15 +123,21 @@ def load(path: str) -> tuple[str, Study]:
     if not isinstance(study, Study):
         raise UserError(f"get_study() of {path!r} gives a {type(study).__name__} and no Study")
     _require_sound(study)
-    question = " ".join((module.__doc__ or "").split())
-    return question, study._replace(base=study.base or next(iter(study.arms)))
+    question = (module.__doc__ or "").strip().split("\n\n")[0]
+    return " ".join(question.split()), study._replace(base=study.base or next(iter(study.arms)))
 
 
-def runs(study: Study) -> list[Run]:
-    """All runs, seed by seed, so that every arm has its first seed early.
+def runs(study: Study, groups: Sequence[Sequence[int]] = ()) -> list[Run]:
+    """All runs.
+
+    Args:
+      study: a sound one.
+      groups: seeds that are trained side by side, arm by arm; (): each seed by itself, and every
+        arm has its first seed before another has its second.
 
     Raises:
-      UserError: for two arms whose folders would be the same.
+      UserError: for two arms whose folders would be the same, or a config whose seeds can't be
+        trained side by side.
     """
     folders: dict[str, str] = {}
     for arm in study.arms:
@@ -108,16 +145,33 @@ def runs(study: Study) -> list[Run]:
         if folder in folders.values() or not folder:
             raise UserError(f"the arm {arm!r} needs another name: {folder!r} is a folder's already")
         folders[arm] = folder
-    return [
-        Run(
-            arm,
-            seed,
-            {**study.overrides, **study.arms[arm], "seed": seed},
-            f"{folders[arm]}-seed{seed}",
+    takes_groups = "seeds" in _parsed([f"--config={study.config}"]).config.train
+    if groups and not takes_groups:
+        raise UserError(
+            f"{study.config} has no train.seeds: its seeds can't be trained side by side; leave "
+            "out --vmap_seeds"
         )
-        for seed in study.seeds
-        for arm in study.arms
-    ]
+
+    def made(arm: str, seeds: Sequence[int]) -> Run:
+        counted = {"train.seeds": len(seeds)} if takes_groups else {}
+        overrides = {**study.overrides, **study.arms[arm], **counted, "seed": seeds[0]}
+        which = f"seed{seeds[0]}" if len(seeds) == 1 else f"seeds{seeds[0]}-{seeds[-1]}"
+        return Run(arm, tuple(seeds), overrides, f"{folders[arm]}-{which}")
+
+    if groups:
+        return [made(arm, seeds) for arm in study.arms for seeds in groups]
+    return [made(arm, [seed]) for seed in study.seeds for arm in study.arms]
+
+
+def in_a_row(seeds: Iterable[int]) -> list[list[int]]:
+    """Seeds as groups that follow each other without a gap."""
+    groups: list[list[int]] = []
+    for seed in sorted(seeds):
+        if groups and groups[-1][-1] == seed - 1:
+            groups[-1].append(seed)
+        else:
+            groups.append([seed])
+    return groups
 
 
 def words(study: Study, run: Run) -> list[str]:
@@ -126,41 +180,68 @@ def words(study: Study, run: Run) -> list[str]:
     return [f"--config={study.config}", *given]
 
 
-def require_buildable(study: Study) -> int:
-    """Builds every arm's experiment, without data or training.
-
-    Returns:
-      The steps of the longest arm.
+def resolved(study: Study, run: Run) -> ConfigDict:
+    """A run's config, resolved.
 
     Raises:
-      UserError: naming the arm whose fields don't fit, or for a metric that no run logs.
+      UserError: naming the arm whose fields don't fit.
     """
-    steps = 0
-    for run in runs(study)[: len(study.arms)]:
-        try:
-            parsed = commandline.parse(words(study, run), {}, "python -m jaxgan.ablate")
-            config = fields.resolve(parsed.config, parsed.overrides)
-            if config.train.get("seeds", 1) != 1:
-                raise UserError(
-                    "train.seeds is above 1; seeds are the study's: add train.seeds=1 to overrides"
-                )
+    with _told_of(run.arm):
+        parsed = _parsed(words(study, run))
+        return fields.resolve(parsed.config, parsed.overrides)
+
+
+def require_buildable(study: Study, among: Sequence[Run]) -> dict[str, Arm]:
+    """Builds every arm and traces its networks' shapes, without data or training.
+
+    Args:
+      study: a sound one.
+      among: its runs.
+
+    Raises:
+      UserError: naming the arm whose fields don't fit, or for a score that no run logs.
+    """
+    arms: dict[str, Arm] = {}
+    for run in among:
+        if run.arm in arms:
+            continue
+        config = resolved(study, run)
+        with _told_of(run.arm):
             built = experiment.build(config, 1)
             found = scoring.in_training(config)
             scoring.require_sense(config, built.task, found, built.game.classes)
             made = scoring.numbers(found, built.task.sides) if found else []
-            if study.metric not in made:
-                built.task.best_mode(study.metric)
-            steps = max(steps, built.steps)
-        except UserError as error:
-            raise UserError(f"arm {run.arm!r}: {error}".replace("checkpoint.best=", "")) from None
-    return steps
+            for score in study.scores:
+                if score not in made:
+                    built.task.best_mode(score)
+            built.template()
+        arms[run.arm] = Arm(config, built)
+    return arms
 
 
-def higher_is_better(study: Study) -> bool:
-    """Whether a higher value of the deciding score is better."""
-    parsed = commandline.parse(words(study, runs(study)[0]), {}, "python -m jaxgan.ablate")
-    task = experiment.build(fields.resolve(parsed.config, parsed.overrides), 1).task
-    return task.mode(study.metric) == "max"
+def higher_is_better(study: Study, arms: Mapping[str, Arm]) -> dict[str, bool]:
+    """Score -> whether a higher value is better, of all that are shown."""
+    task = arms[study.base].built.task
+    return {score: task.mode(score) == "max" for score in study.scores}
+
+
+class _told_of:
+    """Mistakes inside name the arm."""
+
+    def __init__(self, arm: str):
+        self._arm = arm
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        if isinstance(error, UserError):
+            told = str(error).replace("checkpoint.best=", "")
+            raise UserError(f"arm {self._arm!r}: {told}") from None
+
+
+def _parsed(given: Sequence[str]) -> commandline.Command:
+    return commandline.parse(given, {}, COMMAND)
 
 
 def _require_sound(study: Study) -> None:
@@ -182,10 +263,15 @@ def _require_sound(study: Study) -> None:
         raise UserError(f"a seed is given twice: {list(study.seeds)}")
     if not study.metric:
         raise UserError("the study has no metric that decides")
+    if isinstance(study.shown, str) or len(set(study.scores)) < len(study.scores):
+        raise UserError(f"shown takes a list of other scores, each once, not {study.shown!r}")
+    if not isinstance(study.budget, int | float) or not study.budget >= 0:
+        raise UserError(f"budget={study.budget!r} doesn't fit: it takes hours, such as 1.5")
     seen: dict[str, str] = {}
     for name, overrides in study.arms.items():
-        if "seed" in overrides or "seed" in study.overrides:
-            raise UserError(f"arm {name!r} sets seed; seeds are the study's own")
+        for field in ("seed", "train.seeds"):
+            if field in overrides or field in study.overrides:
+                raise UserError(f"arm {name!r} sets {field}; seeds are the study's own")
         key = repr(sorted({**study.overrides, **overrides}.items()))
         if key in seen:
             raise UserError(f"the arms {seen[key]!r} and {name!r} are the same runs")

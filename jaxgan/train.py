@@ -63,7 +63,7 @@ def train(
     start = checkpoints.latest() or 0
     leading = jax.tree.leaves(experiment.batch)[0].shape[:2]
     place = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-    batches = _stream(config, experiment, data, leading, place)
+    batches = stream(config, experiment, data, leading, place)
     logs = Logs(
         folder,
         total_steps=experiment.steps,
@@ -86,10 +86,10 @@ def train(
                 one = state if experiment.seeds == 1 else seeds.one(state, 0)
                 table = get_parameter_overview(one.params, include_stats=False)
                 write_atomically(folder / "networks.txt", f"{table}\n".encode())
-        update, step_of = _compiled(experiment, state, start)
+        update, step_of = compiled_steps(experiment, state, start)
         logs.say(_announcement(config, experiment, state, update, began))
 
-        bench = _Bench(config, experiment, data, folder, logs, wanted)
+        bench = Bench(config, experiment, data, folder, logs, wanted)
         lost: set[int] = set()
         clock = _Clock(batches)
         end = CommonEnd(interrupts, experiment.mesh)
@@ -140,7 +140,7 @@ def train(
     return 0
 
 
-def _compiled(experiment: Experiment, state: TrainState, start: int):
+def compiled_steps(experiment: Experiment, state: TrainState, start: int):
     """The compiled update, and (state, step from 0, batches) -> the state after that step.
 
     Of a run in segments it is the one that takes most memory of those that follow step `start`.
@@ -193,7 +193,7 @@ def _due(config: ConfigDict, step: int, last: int) -> set[str]:
     return {name for name, n in every.items() if step == last or (n and step % n == 0)}
 
 
-def _stream(config: ConfigDict, experiment: Experiment, data: Any, leading, place):
+def stream(config: ConfigDict, experiment: Experiment, data: Any, leading, place):
     """The run's batches; of several seeds, each seed's own."""
     if experiment.seeds == 1:
         return experiment.task.stream(config, data, leading, **place)
@@ -340,7 +340,7 @@ class _Clock:
         return line
 
 
-class _Bench:
+class Bench:
     """The test set, and what becomes of it; of several seeds, one after another."""
 
     def __init__(self, config, experiment: Experiment, data: Any, folder: Path, logs: Logs, wanted):

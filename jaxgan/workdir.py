@@ -30,13 +30,18 @@ CONFIG = "config.json"
 LOCK = ".lock"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow")
 _WITHOUT_INFLUENCE = {"python", "orbax-checkpoint", "jaxgan"}  # `code` tells more of the last
-_SAID = {"count": "the number of devices", "processes": "the number of processes"}
+_SAID = {
+    "count": "the number of devices",
+    "processes": "the number of processes",
+    "threads": "the number of cores",
+}
 # What runs did before these fields were: an old run has them as it is read, and is the same run.
 _SINCE_CHANNELS = {"dtype": "uint8", "low": -1.0, "high": 1.0, "image_key": "image"}
 # The same of fields that came one by one: name -> (what an old record has, what it did), as JSON.
 _YOUNGER = {
     "data.image_key": ("absent", '"image"'),
     "model.discriminator.spread": ("absent", "false"),
+    "loss.cycles": ("absent", '"both"'),
 }
 # What may lie in a folder before `config.json` does, and what file managers leave anywhere.
 _NO_RUN_YET = {LOCK, f".{CONFIG}.tmp", ".DS_Store", "Thumbs.db", ".gitkeep"}
@@ -144,12 +149,20 @@ def elsewhere(command: Sequence[str], workdir: str | os.PathLike) -> list[str]:
     return [*kept, f"--workdir={workdir}-{number}"]
 
 
-def record(workdir: str | os.PathLike, config: Mapping[str, Any], command: Sequence[str]) -> None:
+def record(
+    workdir: str | os.PathLike, config: Mapping[str, Any], command: Sequence[str], data: str = ""
+) -> None:
     """Writes `config.json`: the resolved config and what it runs on, atomically.
 
-    Its `command`, `time`, `versions`, `device`, `code` and `git` are those of the first start;
-    later starts where one of them differed are listed in `later`. A file that would say the
+    Its `command`, `time`, `versions`, `device`, `code`, `git` and `data` are those of the first
+    start; later starts where one of them differed are listed in `later`. A file that would say the
     same isn't written.
+
+    Args:
+      workdir: the folder.
+      config: resolved, nested, JSON.
+      command: as typed, word by word.
+      data: their fingerprint.
 
     Raises:
       UserError: the folder can't be written.
@@ -162,6 +175,8 @@ def record(workdir: str | os.PathLike, config: Mapping[str, Any], command: Seque
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **provenance(),
     }
+    if data:
+        now["data"] = data
     recorded = _recorded(path.parent)
     if recorded is None:
         content = {"config": config, **now, "later": []}
@@ -203,11 +218,21 @@ def provenance() -> dict[str, Any]:
             "count": len(devices),
             "processes": jax.process_count(),
             "cpu": _cpu(),
+            "threads": threads(),
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
         },
         "code": code_hash(),
         "git": git_commit(),
     }
+
+
+def threads() -> int:
+    """The cores that this process may use, as XLA counts them."""
+    told = os.environ.get("NPROC", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
 
 def git_commit() -> dict[str, Any] | None:
@@ -311,6 +336,21 @@ class Lock:
 
     def __exit__(self, *_) -> None:
         self.release()
+
+
+def in_use(workdir: str | os.PathLike) -> bool:
+    """Whether a run holds a folder now."""
+    try:
+        file = os.open(resolve(workdir) / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 _held: "weakref.WeakSet[Lock]" = weakref.WeakSet()
@@ -419,7 +459,8 @@ def _changes(then: Mapping, now: Mapping) -> list[str]:
     for part in ("versions", "device"):
         old, new = then.get(part, {}), now[part]
         for name in new:
-            if name not in _WITHOUT_INFLUENCE and old.get(name) != new[name]:
+            since = name == "threads" and name not in old  # an old record has none
+            if name not in _WITHOUT_INFLUENCE and not since and old.get(name) != new[name]:
                 said = _SAID.get(name, name)
                 changes.append(f"{said} was {old.get(name)!r} and is {new[name]!r} now")
     if then.get("code") != now["code"]:

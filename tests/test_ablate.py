@@ -1,12 +1,30 @@
 """Studies: what is told of mistakes, what a table says, and that a study goes on where it was."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
-from jaxgan import ablate, logs, records, study
+from jaxgan import (
+    ablate,
+    answers,
+    commandline,
+    cost,
+    fields,
+    logs,
+    main,
+    plan,
+    records,
+    report,
+    results,
+    study,
+    train,
+    workdir,
+)
 from jaxgan.errors import UserError
 from jaxgan.study import Study, product
 
@@ -27,7 +45,7 @@ def sound(**changes):
         "arms": {"a": {}, "b": {"penalty.r1.weight": 1.0}},
         "seeds": [0, 1],
         "metric": "modes",
-        "overrides": {"train.seeds": 1, "train.steps": 2},
+        "overrides": {"train.steps": 2},
     }
     return "Study(" + ", ".join(f"{k}={v!r}" for k, v in {**given, **changes}.items()) + ")"
 
@@ -62,7 +80,7 @@ MISTAKES = {
     sound(arms={"a": {"seed": 3}}): "seeds are the study's own",
     sound(arms={"a": {}, "b": {}}): "are the same runs",
     sound(arms={"a b": {}, "a_b": {"penalty.r1.weight": 1.0}}): "needs another name",
-    sound(overrides={}): "add train.seeds=1",
+    sound(overrides={"train.seeds": 2}): "sets train.seeds; seeds are the study's own",
     sound(config="configs/absent.py"): "no config file",
 }
 
@@ -88,15 +106,10 @@ def test_what_is_no_study(tmp_path, capsys):
         assert told in capsys.readouterr().err
 
 
-def test_a_plan_says_what_would_be_run(tmp_path, capsys):
+def test_commands_of_runs(tmp_path, capsys):
     path = written(tmp_path, sound())
-    argv = [f"--study={path}", f"--workdir={tmp_path / 'runs'}"]
-    assert ablate.main([*argv, "--plan"]) == 0
-    said = capsys.readouterr().out
-    assert "Does it?" in said
-    assert "b: penalty.r1.weight=1.0" in said
-    assert "2 arms x 2 seeds = 4 runs of at most 2 steps, 0 of them complete" in said
-    assert ablate.main([*argv, "--print_commands"]) == 0
+    argv = [f"--study={path}", f"--workdir={tmp_path / 'runs'}", "--print_commands"]
+    assert ablate.main(argv) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert "--config.seed=1" in lines[-1]
@@ -109,48 +122,60 @@ def test_studies_that_come_along(monkeypatch):
     for path in sorted(ROOT.glob("studies/*.py")):
         question, asked = study.load(str(path))
         assert question.partition("?")[1]
-        assert study.require_buildable(asked) > 0
+        assert set(study.require_buildable(asked, study.runs(asked))) == set(asked.arms)
 
 
-def answer(arms, found, **more):
-    asked = Study("c", {arm: {} for arm in arms}, range(8), "fid", base=arms[0])
-    return ablate.table(asked, found, **{"higher": False} | more).splitlines()[2:]
+def answer(arms, found, higher=False):
+    rows = answers.answers(found, arms[0], higher)
+    return {row.arm: answers.cells(row, arms[0]) for row in rows}
 
 
 def test_a_planted_difference_and_a_null():
     base = dict(enumerate([5.0, 6, 7, 5.5, 6.5, 8, 6, 5]))
     same = {seed: value + 0.1 * (-1) ** seed for seed, value in base.items()}
     better = {seed: value - 2 + 0.1 * (-1) ** (seed // 2) for seed, value in base.items()}
-    first, *others = answer(
-        ["base", "same", "better"], {"base": base, "same": same} | {"better": better}
-    )
-    assert first.startswith("| better |")
-    assert "| -2.00" in first
-    assert first.endswith("| 0.0156 |"), "the least of 8 flips, twice"
-    rows = {row.split("|")[1].strip(): row for row in others}
-    assert "the base" in rows["base"]
-    assert "| 1; " in rows["same"]
-    assert "seeds would tell" in rows["same"]
+    rows = answer(["base", "same", "better"], {"base": base, "same": same, "better": better})
+    assert next(iter(rows)) == "better"
+    assert rows["better"][5].startswith("-2.00")
+    assert rows["better"][6] == "0.0156", "the least of 8 flips, twice"
+    assert rows["better"][7] == "1; best in 100 %"
+    assert rows["base"][5:7] == ["the base", ""]
+    assert rows["same"][6].startswith("1; ")
+    assert rows["same"][6].endswith("seeds would tell")
 
 
 def test_failures_are_counted_and_few_seeds_told():
     nan = math.nan
     found = {"a": {0: 1.0, 1: 2.0, 2: 1.5}, "b": {0: 3.0, 1: 4.1, 2: nan}, "c": {0: nan, 1: nan}}
-    rows = {row.split("|")[1].strip(): row for row in answer(["a", "b", "c"], found)}
-    assert "| 2 | 1 |" in rows["b"]
-    assert "2 seeds can't tell" in rows["b"]
-    assert rows["c"].split("|")[2].strip() == "-"
-    assert "| 0 | 2 |" in rows["c"]
+    rows = answer(["a", "b", "c"], found)
+    assert rows["b"][3:5] == ["2", "1"]
+    assert rows["b"][6].startswith("2 seeds can't tell")
+    assert rows["c"] == ["c", "-", "-", "0", "2", "-", "", ""]
     assert list(rows)[-1] == "c"
+    assert rows["a"][1] == "1.5 (0.3 to 2.7)"
 
 
-def test_changed_arms_are_refused_and_new_ones_added(tmp_path, capsys):
+def begun(folder, config, overrides, seed=0, threads=None, **more):
+    """A run's folder as training begins it, without training."""
+    parsed = commandline.parse([f"--config={config}", *overrides], {}, "x")
+    record = fields.resolve(parsed.config, parsed.overrides).to_dict() | {"seed": seed} | more
+    record["found"] = {"train": 8}
+    folder.mkdir(parents=True)
+    workdir.record(folder, record, ["python", "-m", "jaxgan.main"])
+    if threads:
+        told = json.loads((folder / workdir.CONFIG).read_text())
+        told["device"]["threads"] = threads
+        (folder / workdir.CONFIG).write_text(json.dumps(told))
+
+
+OF_A = ["--config.train.seeds=1", "--config.train.steps=2"]
+
+
+def test_changed_arms_are_refused(tmp_path, capsys):
     runs = tmp_path / "runs"
-    runs.mkdir()
-    asked = study.load(str(written(tmp_path, sound())))[1]
-    ablate._record(asked, runs)
-    more = {"a": {}, "c": {"penalty.r1.weight": 2.0}}
-    argv = [f"--workdir={runs}", "--plan"]
+    begun(runs / "b-seed0", SMOKE, [*OF_A, "--config.penalty.r1.weight=1.0"])
+    argv = [f"--workdir={runs}", "--print-commands"]
+    more = {"a": {}, "b": {"penalty.r1.weight": 1.0}, "c": {"penalty.r1.weight": 2.0}}
     assert ablate.main([f"--study={written(tmp_path, sound(arms=more), 'm.py')}", *argv]) == 0
     changed = {"a": {}, "b": {"penalty.r1.weight": 3.0}}
     path = written(tmp_path, sound(arms=changed), "c.py")
@@ -158,11 +183,129 @@ def test_changed_arms_are_refused_and_new_ones_added(tmp_path, capsys):
     assert ablate.main([f"--study={path}", *argv]) == 2
     said = capsys.readouterr().err
     assert "'b' was run with penalty.r1.weight=1.0 and has 3.0 now" in said
-    ablate._record(study.load(str(tmp_path / "m.py"))[1], runs)
-    assert set(json.loads((runs / "study.json").read_text())["arms"]) == {"a", "b", "c"}
-    (runs / "study.json").write_text("{}")
+    path = written(tmp_path, sound(overrides={"train.steps": 3}), "d.py")
     assert ablate.main([f"--study={path}", *argv]) == 2
+    assert "'b' was run with train.steps=2 and has 3 now" in capsys.readouterr().err
+
+
+def test_another_number_of_cores_is_refused(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    begun(runs / "a-seed0", SMOKE, OF_A, threads=7)
+    argv = [f"--study={written(tmp_path, sound())}", f"--workdir={runs}", "--print-commands"]
+    assert ablate.main(argv) == 2
+    assert "was trained on 7 cores and would have" in capsys.readouterr().err
+    assert ablate.main([*argv, "--threads=64"]) == 2
+    assert "--jobs=1 --threads=64 needs 64 cores" in capsys.readouterr().err
+    assert ablate.main([*argv, "--jobs=0"]) == 2
+    assert "at least 1 job" in capsys.readouterr().err
+    assert ablate.main([*argv, "--measure"]) == 2
+    assert "--measure belongs to --plan" in capsys.readouterr().err
+
+
+def test_seeds_side_by_side_are_other_runs(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    path = written(tmp_path, sound(seeds=[0, 1, 2, 5]))
+    argv = [f"--study={path}", f"--workdir={runs}", "--print_commands"]
+    assert ablate.main([*argv, "--vmap-seeds"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition("/")[2] for line in lines] == [
+        "a-seeds0-2",
+        "a-seed5",
+        "b-seeds0-2",
+        "b-seed5",
+    ]
+    assert "--config.train.seeds=3 --config.seed=0" in lines[0]
+    record(path, runs, groups=[[0, 1]])
+    assert ablate.main([*argv, "--vmap_seeds"]) == 0
+    there = [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()]
+    assert there[:3] == ["a-seeds0-1", "a-seed2", "a-seed5"], "what was begun stays a group"
+    assert ablate.main(argv) == 2
+    assert "trained side by side: add --vmap_seeds" in capsys.readouterr().err
+    cyclegan = sound(config=f"{ROOT / 'configs/cyclegan.py'}:smoke", metric="psnr_AtoB")
+    other = written(tmp_path, cyclegan.replace("penalty.r1.weight", "loss.cycle"), "o.py")
+    assert ablate.main([f"--study={other}", "--vmap_seeds", "--plan"]) == 2
+    assert "can't be trained side by side" in capsys.readouterr().err
+
+
+def record(path, folder, groups=()):
+    """study.json of a study file."""
+    question, asked = study.load(str(path))
+    runs = study.runs(asked, groups)
+    arms = study.require_buildable(asked, runs)
+    ablate._record(str(path), question, asked, arms, groups, runs, folder)
+
+
+def test_what_is_no_study_s_folder(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "study.json").write_text("{}")
+    assert ablate.main([f"--study={written(tmp_path, sound())}", f"--workdir={runs}"]) == 2
     assert "no study's record" in capsys.readouterr().err
+
+
+def test_arms_share_init_and_data():
+    """Paired seeds: what two arms have in common begins, and is shown, the same."""
+    asked = Study(
+        SMOKE,
+        {"a": {}, "wide": {"model.discriminator.widths": "8"}, "gp": {"penalty.r1.weight": 3.0}},
+        [4],
+        "modes",
+    )
+    started, batches = {}, {}
+    for run in study.runs(asked):
+        config = study.resolved(asked, run)
+        built, data, _ = main.opened(config)
+        started[run.arm] = jax.device_get(built.init(config.seed).params)
+        leading = jax.tree.leaves(built.batch)[0].shape[:2]
+        with contextlib.closing(train.stream(config, built, data, leading, {})) as stream:
+            batches[run.arm] = next(stream)
+    for other in ("wide", "gp"):
+        jax.tree.map(np.testing.assert_array_equal, batches["a"], batches[other])
+        nets = ["generator"] + ["discriminator"] * (other == "gp")
+        for net in nets:
+            jax.tree.map(np.testing.assert_array_equal, started["a"][net], started[other][net])
+
+
+def test_a_plan_tells_what_it_costs(tmp_path, capsys, monkeypatch):
+    asked_for = []
+
+    def measured(asked, run, cores):
+        asked_for.append(run.arm)
+        return cost.Cost(10.0, 0.5, 1.0, 2.0, 3.0, 2, 1, 1)
+
+    monkeypatch.setattr(plan, "_measured", measured)
+    wide = {"a": {}, "b": {"penalty.r1.weight": 1.0}, "c": {"model.generator.widths": "9"}}
+    path = written(tmp_path, sound(arms=wide, budget=0.02))
+    argv = [f"--study={path}", f"--workdir={tmp_path / 'runs'}", "--plan"]
+    assert ablate.main(argv) == 1
+    assert asked_for == ["a", "c"], "one for each size of networks"
+    said = capsys.readouterr().out
+    assert 'c: model.generator.widths "16,16" -> "9"' in said
+    assert "[6/6] c-seed1: to do, 17 s" in said
+    assert "3 arms x 2 seeds = 6 runs of at most 2 steps" in said
+    assert "takes about 102 s" in said or "takes about 2 min" in said
+    assert "more than the study's budget, 0.02 h" in said
+    asked_for.clear()
+    begun(tmp_path / "runs" / "a-seed0", SMOKE, OF_A)
+    assert ablate.main([*argv, "--measure"]) == 1
+    assert asked_for == ["a", "b", "c"]
+    assert "a-seed0: begun, 17 s" in capsys.readouterr().out
+    assert not (tmp_path / "runs" / "study.json").exists()
+
+
+def test_costs():
+    assert [cost.times(10, every) for every in (0, 3, 5, 10, 20)] == [1, 4, 2, 1, 1]
+    found = cost.Cost(10.0, 0.5, 1.0, 2.0, 3.0, steps=100, samples=2, evaluations=4)
+    assert found.whole == 10 + 50 + 2 + 8 + 3
+
+
+@pytest.mark.slow
+def test_the_cost_of_a_run(capsys):
+    words = [f"--config={SMOKE}", "--config.train.seeds=1", "--config.train.steps=50"]
+    assert cost.main([*words, "--seconds=0.2"]) == 0
+    found = cost.Cost(**json.loads(capsys.readouterr().out.splitlines()[-1]))
+    assert (found.steps, found.evaluations) == (50, 25)
+    assert 0 < found.step < 1 < found.start
 
 
 @pytest.mark.slow
@@ -173,15 +316,18 @@ def test_a_study_to_its_end(tmp_path, capsys):
     argv = [f"--study={path}", f"--workdir={tmp_path / 'runs'}"]
     assert ablate.main(argv) == 0
     first = capsys.readouterr().out
-    assert "failed: error: a loss, a gradient or a weight" in first
-    table = (tmp_path / "runs" / "table.md").read_text()
-    assert table.strip() in first
-    rows = {row.split("|")[1].strip(): row for row in table.splitlines() if row.startswith("|")}
-    assert "| 2 | 0 |" in rows["plain"]
-    assert "| 0 | 2 |" in rows["wild"]
+    assert "failed: a loss, a gradient or a weight" in first
+    text = (tmp_path / "runs" / "report" / "report.md").read_text()
+    rows = {row.split("|")[1].strip(): row for row in text.splitlines() if row.startswith("|")}
+    found = results.of_study(tmp_path / "runs")
+    assert report.summary(found) in first
+    counts = {arm: cells[3:5] for arm, cells in answer(["plain", "wild"], found.values("modes"))
+              .items()}  # fmt: skip
+    assert counts == {"plain": ["2", "0"], "wild": ["0", "2"]}
+    assert "wild" in rows
     lines = records.read(tmp_path / "runs" / "plain-seed3" / logs.SCORES)
     assert lines[-1]["step"] == 2
     stamp = (tmp_path / "runs" / "plain-seed3" / "metrics.jsonl").stat().st_mtime_ns
     assert ablate.main(argv) == 0
     assert (tmp_path / "runs" / "plain-seed3" / "metrics.jsonl").stat().st_mtime_ns == stamp
-    assert (tmp_path / "runs" / "table.md").read_text() == table
+    assert (tmp_path / "runs" / "report" / "report.md").read_text() == text

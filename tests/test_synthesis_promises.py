@@ -216,7 +216,7 @@ def test_no_more_batches_are_held_than_critic_rounds(monkeypatch):
 
     monkeypatch.setattr(train, "compile_update", Compiled)
     monkeypatch.setattr(train, "put_batch", lambda batch, mesh: batch)
-    _, step_of = train._compiled(made, None, 0)
+    _, step_of = train.compiled_steps(made, None, 0)
     stream = batches()
     warm = [*(("rounds", n) for n in range(0, 95, 5)), ("update", 95)]
     for step in (0, 24, 25, 499, 500, 501, 1000):

@@ -25,6 +25,7 @@ def cyclegan(
     adversarial: AdversarialLoss,
     *,
     cycle: float = 10.0,
+    cycles: str = "both",
     identity: float = 0.5,
     pool_size: int = 50,
     first: str = "generators",
@@ -37,6 +38,7 @@ def cyclegan(
       adversarial: of logits. As published: least squares.
       cycle: weight of both cycle losses (lambda, eq. 3). With 0 neither the reconstructions nor
         the identity passes are built.
+      cycles: both, forward (A to B and back alone) or backward (section 5.1.4).
       identity: weight of both identity losses, *times* `cycle`, as published (section 5.2). With
         0 the identity passes aren't built.
       pool_size: images that each pool holds; with 0 there is no pool.
@@ -50,6 +52,7 @@ def cyclegan(
 
     if not cycle:
         identity = 0.0
+    forward, backward = (bool(cycle) and cycles in (way, "both") for way in ("forward", "backward"))
 
     def generators(nets, memory, handoff, batch: Batch, context: Context):
         """Both generators: fool the discriminators, come back, leave the other domain alone."""
@@ -58,10 +61,10 @@ def cyclegan(
         if not identity or any(run.in_order(net) for net in GENERATORS):
             # The published order of passes, in which batch norm's running statistics go on.
             (fake_B,) = run("generator_AtoB", real_A)
-            if cycle:
+            if forward:
                 (rec_A,) = run("generator_BtoA", fake_B)
             (fake_A,) = run("generator_BtoA", real_B)
-            if cycle:
+            if backward:
                 (rec_B,) = run("generator_AtoB", fake_A)
             if identity:
                 (same_B,) = run("generator_AtoB", real_B)
@@ -69,15 +72,18 @@ def cyclegan(
         else:
             fake_B, same_B = run("generator_AtoB", real_A, real_B)
             fake_A, same_A = run("generator_BtoA", real_B, real_A)
-            (rec_A,) = run("generator_BtoA", fake_B)
-            (rec_B,) = run("generator_AtoB", fake_A)
+            if forward:
+                (rec_A,) = run("generator_BtoA", fake_B)
+            if backward:
+                (rec_B,) = run("generator_AtoB", fake_A)
 
         metrics = {
             "generator_AtoB": _fool(run, adversarial, "discriminator_B", real_B, fake_B),
             "generator_BtoA": _fool(run, adversarial, "discriminator_A", real_A, fake_A),
         }
-        if cycle:
+        if forward:
             metrics["cycle_A"] = cycle * l1(rec_A, real_A)
+        if backward:
             metrics["cycle_B"] = cycle * l1(rec_B, real_B)
         if identity:
             metrics["identity_A"] = cycle * identity * l1(same_A, real_A)
@@ -137,8 +143,7 @@ def cyclegan(
     modules = dict(nets)
     pools = ("pool_A", "pool_B") if pool_size else ()
     losses = GENERATORS
-    if cycle:
-        losses += ("cycle_A", "cycle_B")
+    losses += ("cycle_A",) * forward + ("cycle_B",) * backward
     if identity:
         losses += ("identity_A", "identity_B")
     moves = [

@@ -1,0 +1,126 @@
+"""What a run will take, told by a few of its steps: `python -m jaxgan.cost --config=FILE ...`
+
+takes the words of `python -m jaxgan.main`, trains for a few seconds in no folder, and prints what
+was measured as one JSON object. `--seconds=3` is how long steps are timed.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxgan import commandline
+
+COMMAND = "python -m jaxgan.cost"
+LEAST = 3  # steps that are timed
+
+
+class Cost(NamedTuple):
+    """Seconds on this machine, and how often.
+
+    Attributes:
+      start: from the command to the first step's end.
+      step: of each further step; of a run in segments, of the last one's.
+      sample: a grid.
+      evaluation: a test, once its programs are compiled; `compiling` is what the first takes more.
+      steps, samples, evaluations: of a whole run.
+    """
+
+    start: float
+    step: float
+    sample: float
+    evaluation: float
+    compiling: float
+    steps: int
+    samples: int
+    evaluations: int
+
+    @property
+    def whole(self) -> float:
+        """Seconds of a run; saving isn't counted."""
+        moving = self.steps * self.step + self.samples * self.sample
+        return self.start + moving + self.evaluations * self.evaluation + self.compiling
+
+
+def times(steps: int, every: int) -> int:
+    """How often something is due: every so many steps, and after the last one; 0: only then."""
+    return -(-steps // every) if every else 1
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; `argv` is without the program's name. Returns the exit code."""
+    return commandline.run(_main, argv, __doc__)
+
+
+def _main(argv: Sequence[str]) -> None:
+    command = commandline.parse(argv, {"seconds": 3.0, "workdir": ""}, COMMAND)
+    from jaxgan import allocation, awake, fields, machine, main
+
+    config = fields.resolve(command.config, command.overrides)
+    allocation.keep()
+    machine.prepare(config.precision, config.deterministic)
+    built, data, wanted = main.opened(config)
+    with awake.cores(config.awake, built.platform):
+        found = measured(config, built, data, wanted, command.flags["seconds"])
+    print(json.dumps(found._asdict()))
+
+
+def measured(config, built, data, wanted, seconds: float) -> Cost:
+    """Times a run's steps, its sample and its evaluation.
+
+    Args:
+      config: resolved.
+      built, data, wanted: as `main.opened` makes them of it.
+      seconds: for which steps are timed, at least `LEAST` of them.
+    """
+    import jax
+
+    from jaxgan import STARTED, train
+    from jaxgan.logs import Logs
+
+    leading = jax.tree.leaves(built.batch)[0].shape[:2]
+    batches = train.stream(config, built, data, leading, {"process_index": 0, "process_count": 1})
+    first = built.game.segments[-1].first if built.game.segments else 0
+    state = built.init(config.seed)
+    _, step_of = train.compiled_steps(built, state, first)
+    state = jax.block_until_ready(step_of(state, first, batches))
+    start, began, count = time.perf_counter() - STARTED, time.perf_counter(), 0
+    done = state.step + 0
+    while count < LEAST or time.perf_counter() - began < seconds:
+        count += 1
+        state = step_of(state, first + count, batches)
+        before, done = done, state.step + 0
+        jax.block_until_ready(before)  # two under way, as in training
+    jax.block_until_ready(state)
+    step = (time.perf_counter() - began) / count
+    batches.close()
+    with tempfile.TemporaryDirectory() as folder:
+        logs = Logs(folder, total_steps=1, enabled=False)
+        bench = train.Bench(config, built, data, Path(folder), logs, wanted)
+        tests = [_seconds(lambda: bench.evaluate(state, 1))]
+        if tests[0] < seconds:
+            tests.append(_seconds(lambda: bench.evaluate(state, 1)))
+        sample = min(_seconds(lambda: bench.sample(state, 1)) for _ in range(2))
+    return Cost(
+        start=start,
+        step=step,
+        sample=sample,
+        evaluation=tests[-1],
+        compiling=tests[0] - tests[-1],
+        steps=built.steps,
+        samples=times(built.steps, config.train.sample_every),
+        evaluations=times(built.steps, config.evaluate.every),
+    )
+
+
+def _seconds(do) -> float:
+    began = time.perf_counter()
+    do()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

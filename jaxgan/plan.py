@@ -1,0 +1,141 @@
+"""What a study will do, before anything is spent: its runs, their differences, their cost."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+
+from jaxgan import cost, results, study, workdir, workers
+from jaxgan.errors import UserError
+from jaxgan.study import Arm, Run, Study
+
+
+def show(
+    question: str,
+    asked: Study,
+    runs: Sequence[Run],
+    arms: Mapping[str, Arm],
+    folder: Path,
+    on: Sequence[Sequence[int]],
+    every_arm: bool,
+) -> int:
+    """Prints it.
+
+    Args:
+      question, asked, runs, arms: of the study.
+      folder: its.
+      on: the cores of each run that is trained at the same time.
+      every_arm: each is measured, not one for each size of networks.
+
+    Returns:
+      The exit code: 1 where it takes longer than the study's budget.
+
+    Raises:
+      UserError: a run's data aren't there.
+    """
+    print(f"{question}\n")
+    base = arms[asked.base].config.to_dict()
+    for name, arm in arms.items():
+        differing = workdir.differences(base, arm.config.to_dict())
+        shown = ", ".join(f"{field} {old} -> {new}" for field, (old, new) in differing.items())
+        print(f"  {name}: {shown or 'as the base' if name != asked.base else 'the base'}")
+    given = " ".join(f"{name}={value}" for name, value in asked.overrides.items())
+    print(f"\nall of {asked.config} {given}".rstrip(), flush=True)
+    costs, measured = _costs(asked, runs, arms, on[0], every_arm)
+    print()
+    seconds = 0.0
+    for i, run in enumerate(runs):
+        state = _state(folder / run.folder)
+        takes = costs[run.arm].whole
+        seconds += takes * (state in ("to do", "begun"))
+        print(f"  [{i + 1}/{len(runs)}] {run.folder}: {state}, {readable(takes)}")
+    for words in measured:
+        print(words)
+    jobs = len(on)
+    print(
+        f"\n{len(arms)} arms x {len(asked.seeds)} seeds = {len(runs)} runs of at most "
+        f"{max(c.steps for c in costs.values())} steps in {folder}; {asked.metric} decides"
+    )
+    longest = max((costs[run.arm].whole for run in runs), default=0.0)
+    total = max(seconds / jobs, min(longest, seconds))
+    at_once = f", {jobs} at once" if jobs > 1 else ""
+    cores = len(on[0])
+    print(
+        f"what is to do takes about {readable(total)}{at_once}, each on {cores} "
+        f"core{'s' * (cores != 1)}"
+    )
+    if asked.budget and total > asked.budget * 3600:
+        print(f"that is more than the study's budget, {asked.budget:g} h")
+        return 1
+    return 0
+
+
+def _state(folder: Path) -> str:
+    if results.finished(folder):
+        return "complete"
+    if results.failure(folder):
+        return "failed"
+    return "begun" if (folder / workdir.CONFIG).is_file() else "to do"
+
+
+def _costs(
+    asked: Study, runs: Sequence[Run], arms: Mapping[str, Arm], cores, every_arm: bool
+) -> tuple[dict[str, cost.Cost], list[str]]:
+    """arm -> what a run of it takes, and sentences on what was measured."""
+    first = {run.arm: run for run in reversed(runs)}
+    found: dict[object, cost.Cost] = {}
+    costs, said = {}, []
+    for name, arm in arms.items():
+        key = name if every_arm else _size(arm)
+        if key not in found:
+            found[key] = _measured(asked, first[name], cores)
+            said.append(f"measured {_words(first[name], arm, found[key])}")
+        measured, own = found[key], arm.config
+        steps = arm.built.steps if own.train.steps else measured.steps
+        costs[name] = measured._replace(
+            steps=steps,
+            samples=cost.times(steps, own.train.sample_every),
+            evaluations=cost.times(steps, own.evaluate.every),
+        )
+    said[0] = f"\n{said[0]}"
+    return costs, said
+
+
+def _size(arm: Arm) -> tuple:
+    """Of the networks and a batch: arms of one size are taken to cost the same."""
+    template = arm.built.template()
+    shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), template.params)
+    batch = jax.tree.map(lambda x: x.shape, arm.built.whole_batch())
+    return str(shapes), str(batch), arm.config.precision
+
+
+def _measured(asked: Study, run: Run, cores: Sequence[int]) -> cost.Cost:
+    words = [sys.executable, "-m", "jaxgan.cost", *study.words(asked, run)]
+    with workers.confined(cores) as environment:
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    lines = (done.stdout if not done.returncode else done.stderr).strip().splitlines() or [""]
+    if done.returncode:
+        raise UserError(f"arm {run.arm!r}: {lines[-1].removeprefix('error: ')}")
+    return cost.Cost(**json.loads(lines[-1]))
+
+
+def _words(run: Run, arm: Arm, found: cost.Cost) -> str:
+    weights = sum(x.size for x in jax.tree.leaves(arm.built.template().params))
+    count = weights // len(run.seeds)
+    side = f" for {len(run.seeds)} seeds side by side" if len(run.seeds) > 1 else ""
+    size = f"{count / 1e6:.2g} M" if count >= 1e5 else str(count)
+    return (
+        f"{run.arm} ({size} weights{side}): {found.start:.1f} s to the first step, "
+        f"{1000 * found.step:.3g} ms a step, {found.evaluation + found.compiling:.2g} s for the "
+        f"first test and {found.evaluation:.2g} s for each later one"
+    )
+
+
+def readable(seconds: float) -> str:
+    """45 s, 12 min, 3.4 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

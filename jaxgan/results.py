@@ -1,0 +1,267 @@
+"""What the runs of a study, or any others, have found: read from their folders alone."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from jaxgan import checkpoint, experiment, logs, records, workdir
+from jaxgan.errors import UserError
+
+RECORD = "study.json"
+FAILED = "failed.txt"
+
+
+class Trained(NamedTuple):
+    """What one seed of one arm has become.
+
+    Attributes:
+      arm, seed: which one.
+      folder: of its run, which may hold other seeds, too.
+      alone: whether the folder holds this seed alone.
+      record: config.json; {} where the run hasn't begun.
+      scores, metrics: the lines of scores.jsonl and metrics.jsonl.
+      failed: why it has no end; "" where it has one.
+    """
+
+    arm: str
+    seed: int
+    folder: Path
+    alone: bool
+    record: Mapping[str, Any]
+    scores: Sequence[Mapping[str, Any]]
+    metrics: Sequence[Mapping[str, Any]]
+    failed: str
+
+    def key(self, name: str) -> str:
+        """What a score or metric is called in its lines."""
+        return name if self.alone else f"seed{self.seed}/{name}"
+
+    def last(self, name: str) -> float:
+        """A score after the last step; NaN of what failed or hasn't it."""
+        if self.failed or not self.scores:
+            return math.nan
+        return float(self.scores[-1].get(self.key(name), math.nan))
+
+    def curve(self, name: str) -> dict[int, float]:
+        """Images seen -> a score, or a mean of training where no score has this name."""
+        per_step = self.images_per_step
+        lines = [*self.scores, *self.metrics]
+        there = [line for line in lines if self.key(name) in line]
+        return {round(line["step"] * per_step): float(line[self.key(name)]) for line in there}
+
+    @property
+    def images_per_step(self) -> float:
+        """Those of one seed."""
+        lines = [line for line in self.metrics if line.get("images")]
+        if lines:
+            return lines[-1]["images"] / lines[-1]["step"]
+        return self.record["config"]["data"]["batch_size"] if self.record else 1
+
+    @property
+    def seconds(self) -> float:
+        """Spent in steps, this seed's share; NaN where nothing was timed."""
+        total, before = 0.0, 0
+        for line in self.metrics:
+            total += line.get("seconds_per_step", math.nan) * (line["step"] - before)
+            before = line["step"]
+        count = self.record["config"]["train"].get("seeds", 1) if self.record else 1
+        return total / count if self.metrics else math.nan
+
+
+class Results(NamedTuple):
+    """Of several arms.
+
+    Attributes:
+      name: of the study's folder, or "runs".
+      question: "" of runs that belong to no study.
+      text: the study's file.
+      metric: the score that decides.
+      higher: score -> whether a higher value is better, of all that are shown.
+      base: the arm that others are compared with.
+      arms: name -> in which fields and values it differs, in words.
+      trained: every seed of every arm.
+      strangers: folders beside the study's runs that don't belong to it.
+    """
+
+    name: str
+    question: str
+    text: str
+    metric: str
+    higher: Mapping[str, bool]
+    base: str
+    arms: Mapping[str, str]
+    trained: Sequence[Trained]
+    strangers: Sequence[str] = ()
+
+    def values(self, score: str) -> dict[str, dict[int, float]]:
+        """arm -> seed -> the score after the last step; NaN of failures."""
+        found: dict[str, dict[int, float]] = {arm: {} for arm in self.arms}
+        for one in self.trained:
+            found[one.arm][one.seed] = one.last(score)
+        return found
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run has all of its steps."""
+    try:
+        record = workdir.recorded_config(str(folder))
+    except UserError:
+        return False
+    steps = experiment.total_steps(ConfigDict(record), max(record["found"].values()))
+    reached = checkpoint.Checkpoints(str(folder), read_only=True).latest(warn=False)
+    return (reached or 0) >= steps
+
+
+def failure(folder: Path) -> str:
+    """Why a run failed for good; "" where it didn't."""
+    file = folder / FAILED
+    return file.read_text().strip() if file.is_file() else ""
+
+
+def recorded(folder: Path) -> dict[str, Any] | None:
+    """What a study's folder says of itself; None where it doesn't yet.
+
+    Raises:
+      UserError: something else wrote it.
+    """
+    file = folder / RECORD
+    if not file.is_file():
+        return None
+    try:
+        before = json.loads(file.read_text())
+        if not {"config", "arms", "groups", "seeds", "higher", "runs"} <= set(before):
+            raise KeyError
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{file} is no study's record; move it away") from None
+    return before
+
+
+def of_study(folder: Path) -> Results:
+    """Of the study whose runs are in a folder.
+
+    Raises:
+      UserError: there is none.
+    """
+    told = recorded(folder)
+    if told is None:
+        raise UserError(
+            f"{folder} holds no study (no {RECORD}): name a folder in which a study was begun, or "
+            "folders of runs"
+        )
+    trained = [one for run in told["runs"] for one in _read(folder, run)]
+    words = {
+        arm: ", ".join(f"{name}={value}" for name, value in overrides.items()) or "as it is"
+        for arm, overrides in told["arms"].items()
+    }
+    mine = {run["folder"] for run in told["runs"]}
+    others = [path.parent.name for path in sorted(folder.glob(f"*/{workdir.CONFIG}"))]
+    return Results(
+        name=folder.name,
+        question=told["question"],
+        text=told["text"],
+        metric=told["metric"],
+        higher=told["higher"],
+        base=told["base"],
+        arms=words,
+        trained=sorted(trained, key=lambda one: (list(words).index(one.arm), one.seed)),
+        strangers=[name for name in others if name not in mine],
+    )
+
+
+def of_runs(folders: Sequence[Path], metric: str) -> Results:
+    """Of any runs: those that differ in their seed alone are one arm.
+
+    Args:
+      folders: of runs.
+      metric: a score of theirs; "": the first one that all have.
+
+    Raises:
+      UserError: a folder holds no run, or no run has the score.
+    """
+    arms: dict[str, tuple[str, dict]] = {}
+    trained: list[Trained] = []
+    for folder in folders:
+        record = workdir.recorded_config(str(folder))
+        same = {**record, "seed": 0}
+        key = json.dumps(same, sort_keys=True)
+        name = re.sub(r"-seeds?\d+(-\d+)?$", "", folder.name) or folder.name
+        if key not in arms:
+            taken = [arm for arm, _ in arms.values()]
+            arms[key] = (name if name not in taken else str(folder), same)
+        count = record["train"].get("seeds", 1)
+        seeds = [record["seed"] + i for i in range(count)]
+        run = {"arm": arms[key][0], "seeds": seeds, "folder": folder.name}
+        trained += _read(folder.parent, run)
+    names = Counter(f"{one.arm}, seed {one.seed}" for one in trained)
+    name, count = names.most_common(1)[0]
+    if count > 1:
+        raise UserError(f"{count} of the folders hold the same run ({name}); name one of them")
+    first = next(iter(arms.values()))
+    words = {}
+    for name, config in arms.values():
+        unlike = workdir.differences(first[1], config)
+        shown = ", ".join(f"{field}={new}" for field, (_, new) in unlike.items())
+        words[name] = shown or "as the first"
+    higher = _shown(trained, metric)
+    return Results(
+        name="runs",
+        question="",
+        text="",
+        metric=next(iter(higher)),
+        higher=higher,
+        base=first[0],
+        arms=words,
+        trained=sorted(trained, key=lambda one: (list(words).index(one.arm), one.seed)),
+    )
+
+
+def _shown(trained: Sequence[Trained], metric: str) -> dict[str, bool]:
+    """Scores of runs, the deciding one first -> whether higher is better."""
+    names: list[str] = []
+    for one in trained:
+        if one.scores:
+            for key, value in one.scores[-1].items():
+                name = key.removeprefix(one.key(""))
+                number = isinstance(value, int | float) and one.key(name) == key
+                if number and "/" not in name and name not in ("step", *names):
+                    names.append(name)
+    if metric and metric not in names:
+        there = ", ".join(names) or "no score at all"
+        raise UserError(f"no run has a score {metric!r}; there is {there}")
+    ordered = [metric] * bool(metric) + [name for name in names if name != metric]
+    config = next(one.record["config"] for one in trained if one.record)
+    task, found = experiment.build(ConfigDict(config), 1).task, {}
+    for name in ordered:
+        try:
+            found[name] = task.mode(name) == "max"
+        except UserError:
+            continue  # what is only told: counts, thresholds
+    if not found:
+        raise UserError("no run has a score; evaluate.every sets when a run is tested")
+    return found
+
+
+def _read(folder: Path, run: Mapping[str, Any]) -> list[Trained]:
+    place = folder / run["folder"]
+    try:
+        record = json.loads((place / workdir.CONFIG).read_bytes())
+    except FileNotFoundError:
+        record = {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{place / workdir.CONFIG} can't be read ({error}); repair it") from None
+    scores, metrics = records.read(place / logs.SCORES), records.read(place / logs.METRICS)
+    over = finished(place)
+    why = failure(place) or ("" if over else "not finished" if record else "not begun")
+    made = []
+    for seed in run["seeds"]:
+        alone = len(run["seeds"]) == 1
+        lost = not alone and over and not any(k.startswith(f"seed{seed}/") for k in scores[-1])
+        reason = "a NaN or an infinite number" if lost else why
+        made.append(Trained(run["arm"], seed, place, alone, record, scores, metrics, reason))
+    return made
