@@ -70,12 +70,12 @@ def _main(argv: Sequence[str]) -> int:
     _require_same(asked, runs, folder, len(on[0]))
     if flags["plan"]:
         return plan.show(question, asked, runs, arms, folder, on, flags["measure"])
+    _record(flags["study"], question, asked, arms, groups, runs, folder)
     if flags["print_commands"]:
         for run in runs:
             if not results.finished(folder / run.folder):
                 print(shlex.join(command(asked, run, folder)))
         return 0
-    _record(flags["study"], question, asked, arms, groups, runs, folder)
     jobs = [_job(asked, run, folder) for run in runs]
     with Interrupts() as interrupts:
         interrupts.hold()
@@ -145,13 +145,10 @@ def _require_same(asked: Study, runs: Sequence[Run], folder: Path, threads: int)
       UserError: for runs that were begun with another config, or on another number of cores.
     """
     for run in runs:
-        file = folder / run.folder / workdir.CONFIG
-        if not file.is_file():
+        recorded = workdir.recorded(folder / run.folder)
+        if recorded is None:
             continue
-        old = workdir.recorded_config(str(folder / run.folder))
-        new = study.resolved(asked, run).to_dict()
-        _require_same_config(run, old, new)
-        recorded = json.loads(file.read_text())
+        _require_same_config(run, recorded["config"], study.resolved(asked, run).to_dict())
         device = (recorded["later"] or [recorded])[-1]["device"]
         then = device.get("threads", threads)
         if device["platform"] == "cpu" and then != threads:

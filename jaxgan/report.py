@@ -32,10 +32,19 @@ def main(argv: Sequence[str]) -> int:
     return commandline.run(_main, argv, __doc__)
 
 
-def _main(argv: Sequence[str]) -> None:
+def parsed(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The folders and the flags of a command line.
+
+    Raises:
+      UserError: for any mistake.
+    """
     named = [word for word in argv if not word.startswith("-")]
     rest = [word for word in argv if word.startswith("-")]
-    flags = commandline.parse_flags(rest, {"metric": "", "output": ""})
+    return named, commandline.parse_flags(rest, {"metric": "", "output": ""})
+
+
+def _main(argv: Sequence[str]) -> None:
+    named, flags = parsed(argv)
     if not named:
         raise UserError(f"name a study's folder, or runs; try: {COMMAND} runs/ring_losses")
     folders = [workdir.resolve(name) for name in named]

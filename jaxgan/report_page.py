@@ -93,7 +93,8 @@ def provenance(found: Results) -> tuple[list[str], dict[str, list[str]]]:
     missing = [f"{x.arm}, seed {x.seed}" for x in found.trained if x.failed.startswith("not ")]
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        warnings.append(f"{len(missing)} runs aren't finished: {shown}")
+        many = "runs aren't" if len(missing) > 1 else "run isn't"
+        warnings.append(f"{len(missing)} {many} finished: {shown}")
     return warnings, {name: list(texts) for name, texts in facts.items()}
 
 

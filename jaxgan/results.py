@@ -249,12 +249,7 @@ def _shown(trained: Sequence[Trained], metric: str) -> dict[str, bool]:
 
 def _read(folder: Path, run: Mapping[str, Any]) -> list[Trained]:
     place = folder / run["folder"]
-    try:
-        record = json.loads((place / workdir.CONFIG).read_bytes())
-    except FileNotFoundError:
-        record = {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{place / workdir.CONFIG} can't be read ({error}); repair it") from None
+    record = workdir.recorded(place) or {}
     scores, metrics = records.read(place / logs.SCORES), records.read(place / logs.METRICS)
     over = finished(place)
     why = failure(place) or ("" if over else "not finished" if record else "not begun")

@@ -190,20 +190,29 @@ def record(
     write_atomically(path, json.dumps(content, indent=2).encode() + b"\n", sync=True)
 
 
+def recorded(workdir: str | os.PathLike) -> dict[str, Any] | None:
+    """Content of `config.json`; None where there is none.
+
+    Raises:
+      UserError: it can't be read, or isn't what a run writes.
+    """
+    path = resolve(workdir)
+    return _recorded(path) if (path / CONFIG).exists() else None
+
+
 def recorded_config(workdir: str | os.PathLike) -> dict[str, Any]:
     """The resolved config of the run in a folder.
 
     Raises:
       UserError: there is no run.
     """
-    path = resolve(workdir)
-    recorded = _recorded(path) if (path / CONFIG).exists() else None
-    if recorded is None:
+    found = recorded(workdir)
+    if found is None:
         raise UserError(
             f"{workdir} holds no run (no {CONFIG}); name a folder that training wrote, such as "
             "runs/cyclegan-seed0"
         )
-    return recorded["config"]
+    return found["config"]
 
 
 def provenance() -> dict[str, Any]:

@@ -3,6 +3,11 @@
 #
 #     launch/tpu_vm.sh NAME ZONE --config=configs/cyclegan.py --config.data.batch_size=8
 #
+# or the runs of a study, one after another:
+#
+#     python -m jaxgan.ablate --study=studies/ring_losses.py --workdir=SHARED --print_commands > commands.txt
+#     launch/tpu_vm.sh NAME ZONE --commands=commands.txt
+#
 # The words after ZONE are those of `python -m jaxgan.main`. It needs gcloud here, and on each worker
 # a checkout in ~/jaxgan with its .venv (FOLDER and PYTHON name others):
 #
@@ -26,6 +31,20 @@ shift 2
 if ! command -v gcloud >/dev/null; then
   echo "error: gcloud isn't installed; see https://cloud.google.com/sdk/docs/install" >&2
   exit 2
+fi
+
+if [[ "$1" == --commands=* ]]; then
+  file=${1#--commands=}
+  if (($# > 1)) || [[ ! -f "$file" ]]; then
+    echo "error: $1 takes a file of commands that is there, and nothing after it" >&2
+    exit 2
+  fi
+  failed=0
+  while IFS= read -r line <&3; do
+    eval "words=($line)" # as they were quoted for a shell
+    "$0" "$name" "$zone" "${words[@]:3}" || failed=$?
+  done 3<"$file"
+  exit "$failed"
 fi
 
 words=$(printf '%q ' "$@")

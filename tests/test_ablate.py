@@ -114,7 +114,7 @@ def test_commands_of_runs(tmp_path, capsys):
     assert len(lines) == 4
     assert "--config.seed=1" in lines[-1]
     assert lines[-1].endswith(f"--workdir={tmp_path / 'runs' / 'b-seed1'}")
-    assert not (tmp_path / "runs").exists()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["study.json"]
 
 
 def test_studies_that_come_along(monkeypatch):
@@ -215,6 +215,7 @@ def test_seeds_side_by_side_are_other_runs(tmp_path, capsys):
         "b-seed5",
     ]
     assert "--config.train.seeds=3 --config.seed=0" in lines[0]
+    capsys.readouterr()
     record(path, runs, groups=[[0, 1]])
     assert ablate.main([*argv, "--vmap_seeds"]) == 0
     there = [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()]

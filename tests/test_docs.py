@@ -7,13 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from jaxgan import ablate, benchmark, commandline, convert, evaluate, fields, sample, translate
+from jaxgan import (
+    ablate,
+    benchmark,
+    commandline,
+    convert,
+    evaluate,
+    fields,
+    report,
+    sample,
+    translate,
+)
 from jaxgan.data import prepare
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-CONFIGS = sorted((ROOT / "configs").glob("*.py"))
-PROGRAM = re.compile(r"python -m jaxgan\.([\w.]+)|launch/(local|slurm|tpu_vm)\.sh")
+CONFIGS = sorted([*(ROOT / "configs").glob("*.py"), *(ROOT / "studies").glob("*.py")])
+PROGRAM = re.compile(
+    r"python -m jaxgan\.([\w.]+)|launch/(local|slurm|tpu_vm)\.sh(?! NAME ZONE --commands)"
+)
 
 
 def commands(path: Path) -> list[str]:
@@ -56,6 +68,8 @@ def test_a_command_is_taken(path, line, monkeypatch):
         evaluate.parsed(words)
     elif program == "ablate":
         commandline.parse_flags(words, ablate.FLAGS)
+    elif program == "report":
+        report.parsed(words)
     elif program == "sample":
         commandline.parse_flags(words, sample.FLAGS)
     elif program == "data.prepare":

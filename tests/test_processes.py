@@ -361,6 +361,51 @@ def test_tpu_vm(tmp_path):
         assert "try: launch/tpu_vm.sh my-tpu" in done.stderr
 
 
+COMMANDS = """\
+python -m jaxgan.main --config=c.py:a '--config.data.path=my pictures' --workdir=runs/s/a-seed0
+python -m jaxgan.main --config=c.py:a --workdir=runs/s/a-seed1
+"""
+
+
+def test_a_study_on_a_tpu_vm(tmp_path):
+    (tmp_path / "commands.txt").write_text(COMMANDS)
+    script = [str(ROOT / "launch/tpu_vm.sh"), "my-tpu", "us-x"]
+    gcloud = stub(tmp_path, "gcloud", 'echo "${@: -1}"; cat >/dev/null')
+    words = [*script, f"--commands={tmp_path / 'commands.txt'}"]
+    done = subprocess.run(words, env=gcloud, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert "--config.data.path=my\\ pictures --workdir=runs/s/a-seed0 --distributed" in first
+    assert "--workdir=runs/s/a-seed1 --distributed" in second
+    done = subprocess.run([*script, "--commands=no"], env=gcloud, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "takes a file of commands" in done.stderr
+
+
+def test_a_study_as_a_slurm_array(tmp_path):
+    (tmp_path / "commands.txt").write_text(COMMANDS)
+    script = [str(ROOT / "launch/slurm_array.sh"), str(tmp_path / "commands.txt")]
+    srun = "shift; printf '%s\\n' \"$@\"; exit ${CODE:-0}"
+    env = stub(tmp_path, "srun", srun) | {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_JOB_ID": "7"}
+    stub(tmp_path, "scontrol", "echo scontrol $@")
+    done = subprocess.run(script, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    words = [env["PYTHON"], "-m", "jaxgan.main", "--config=c.py:a"]
+    words += ["--config.data.path=my pictures", "--workdir=runs/s/a-seed0"]
+    assert done.stdout.splitlines() == words
+    saved = subprocess.run(script, env=env | {"CODE": "143"}, capture_output=True, text=True)
+    assert saved.returncode == 143
+    assert saved.stdout.splitlines()[-1] == "scontrol requeue 7_1"
+    for argv, task, told in (
+        (script, "3", "no command in line 3; submit with --array=1-2"),
+        (script[:1], "1", "give the file of commands"),
+    ):
+        given = env | {"SLURM_ARRAY_TASK_ID": task}
+        done = subprocess.run(argv, env=given, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert told in done.stderr
+
+
 def test_distributed_without_the_others(tmp_path):
     """As typed by hand where no launcher has started anything."""
     command = [sys.executable, "-m", "jaxgan.main", *words(tmp_path / "run"), "--distributed"]

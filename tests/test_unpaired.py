@@ -205,8 +205,10 @@ def test_the_order_of_statistics_counts(plays, x64):
     [
         ({"identity": 0.0}, {"identity_A", "identity_B"}),
         ({"cycle": 0.0}, {"identity_A", "identity_B", "cycle_A", "cycle_B"}),
+        ({"cycles": "forward"}, {"cycle_B"}),
+        ({"cycles": "backward", "identity": 0.0}, {"identity_A", "identity_B", "cycle_A"}),
     ],
-    ids=["identity", "cycle"],
+    ids=["identity", "cycle", "forward", "backward"],
 )
 def test_a_weight_of_0_builds_nothing(weights, absent, plays, x64):
     """No metric; the other losses stay."""
