@@ -45,6 +45,7 @@ def show(
     given = " ".join(f"{name}={value}" for name, value in asked.overrides.items())
     print(f"\nall of {asked.config} {given}".rstrip(), flush=True)
     costs, measured = _costs(asked, runs, arms, on[0], every_arm)
+    measured += _alone(asked, runs, costs, on[0])
     print()
     seconds = 0.0
     for i, run in enumerate(runs):
@@ -102,6 +103,24 @@ def _costs(
         )
     said[0] = f"\n{said[0]}"
     return costs, said
+
+
+def _alone(
+    asked: Study, runs: Sequence[Run], costs: Mapping[str, cost.Cost], cores: Sequence[int]
+) -> list[str]:
+    """Whether seeds side by side are faster than one after another, of the first group."""
+    group = next((run for run in runs if len(run.seeds) > 1), None)
+    if group is None:
+        return []
+    alone = next(run for run in study.runs(asked) if run.arm == group.arm)
+    found, count = _measured(asked, alone, cores), len(group.seeds)
+    times = count * found.whole / costs[group.arm].whole
+    words = f"{times:.1f} times as fast as" if times > 1 else "no faster than"
+    advice = "" if times > 1 else ": leave out --vmap_seeds"
+    return [
+        f"{count} seeds side by side are {words} {count} runs of one seed, {1000 * found.step:.3g} "
+        f"ms a step and {readable(found.whole)} each{advice}"
+    ]
 
 
 def _size(arm: Arm) -> tuple:

@@ -28,7 +28,7 @@ def get_study() -> Study:
             "data.image_size": 48,
             "model.generator.width": 16,
             "model.discriminator.width": 16,
-            "train.steps": 2000,
+            "train.steps": 1500,
         },
         budget=1.5,
     )

@@ -29,7 +29,7 @@ def get_study() -> Study:
         shown=["high_quality", "reverse_kl"],
         overrides={
             "train.critic_rounds": 1,
-            "train.steps": 3000,
+            "train.steps": 2000,
             "evaluate.every": 500,
             "checkpoint.every": 1000,
         },

@@ -3,6 +3,11 @@
 import contextlib
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jax
@@ -24,6 +29,7 @@ from jaxgan import (
     study,
     train,
     workdir,
+    workers,
 )
 from jaxgan.errors import UserError
 from jaxgan.study import Study, product
@@ -294,6 +300,24 @@ def test_a_plan_tells_what_it_costs(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "runs" / "study.json").exists()
 
 
+@pytest.mark.parametrize("whole", [10.0, 0.1])
+def test_a_plan_tells_whether_seeds_side_by_side_are_faster(tmp_path, capsys, monkeypatch, whole):
+    def measured(asked, run, cores):
+        start = 8.0 if len(run.seeds) > 1 else whole
+        return cost.Cost(start, 0.0, 0.0, 0.0, 0.0, 2, 1, 1)
+
+    monkeypatch.setattr(plan, "_measured", measured)
+    path = written(tmp_path, sound())
+    argv = [f"--study={path}", f"--workdir={tmp_path / 'runs'}", "--plan", "--vmap_seeds"]
+    assert ablate.main(argv) == 0
+    said = capsys.readouterr().out
+    if whole == 10:
+        assert "2 seeds side by side are 2.5 times as fast as 2 runs of one seed" in said
+    else:
+        assert "are no faster than 2 runs" in said
+        assert "leave out --vmap_seeds" in said
+
+
 def test_costs():
     assert [cost.times(10, every) for every in (0, 3, 5, 10, 20)] == [1, 4, 2, 1, 1]
     found = cost.Cost(10.0, 0.5, 1.0, 2.0, 3.0, steps=100, samples=2, evaluations=4)
@@ -322,9 +346,9 @@ def test_a_study_to_its_end(tmp_path, capsys):
     rows = {row.split("|")[1].strip(): row for row in text.splitlines() if row.startswith("|")}
     found = results.of_study(tmp_path / "runs")
     assert report.summary(found) in first
-    counts = {arm: cells[3:5] for arm, cells in answer(["plain", "wild"], found.values("modes"))
-              .items()}  # fmt: skip
-    assert counts == {"plain": ["2", "0"], "wild": ["0", "2"]}
+    told = answer(["plain", "wild"], found.values("modes"))
+    assert told["plain"][3:5] == ["2", "0"]
+    assert told["wild"][3:5] == ["0", "2"]
     assert "wild" in rows
     lines = records.read(tmp_path / "runs" / "plain-seed3" / logs.SCORES)
     assert lines[-1]["step"] == 2
@@ -332,3 +356,53 @@ def test_a_study_to_its_end(tmp_path, capsys):
     assert ablate.main(argv) == 0
     assert (tmp_path / "runs" / "plain-seed3" / "metrics.jsonl").stat().st_mtime_ns == stamp
     assert (tmp_path / "runs" / "report" / "report.md").read_text() == text
+
+
+@pytest.mark.slow
+def test_a_study_killed_at_any_moment_goes_on_to_the_same_tables(tmp_path):
+    """`kill -9` of all its processes, twice; then of the study alone, whose runs go on."""
+    if len(workers.cores_here()) < 2:
+        pytest.skip("it needs two cores")
+    more = ["--jobs=2", "--threads=1"]
+    overrides = {"train.steps": 40, "checkpoint.every": 10, "train.log_every": 10}
+    path = written(tmp_path, sound(overrides={**overrides, "evaluate.every": 20}))
+
+    def words(name):
+        folder = f"--workdir={tmp_path / name / 'runs'}"
+        return [sys.executable, "-m", "jaxgan.ablate", f"--study={path}", folder, *more]
+
+    def saved():
+        there = (tmp_path / "b" / "runs").glob("*/checkpoints/*")
+        return sum(step.name.isdecimal() for step in there)
+
+    subprocess.run(words("a"), check=True, capture_output=True)
+    for round_ in range(3):
+        before = saved()
+        study_ = subprocess.Popen(words("b"), stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 120
+        while saved() <= before and study_.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        runs = subprocess.run(["pgrep", "-P", str(study_.pid)], capture_output=True, text=True)
+        study_.kill()
+        study_.wait()
+        for pid in runs.stdout.split() if round_ < 2 else []:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+    subprocess.run(words("b"), check=True, capture_output=True)
+    for name in ("table.csv", "scores.csv", "table.tex"):
+        a, b = (tmp_path / side / "runs" / "report" / name for side in "ab")
+        assert a.read_bytes() == b.read_bytes()
+    runs = sorted(
+        p.name for p in (tmp_path / "a" / "runs").iterdir() if (p / "config.json").exists()
+    )
+    assert len(runs) == 4
+    for run in runs:
+        a, b = (records.read(tmp_path / side / "runs" / run / logs.METRICS) for side in "ab")
+        assert [untimed(line) for line in a] == [untimed(line) for line in b]
+        a, b = (tmp_path / side / "runs" / run / logs.SCORES for side in "ab")
+        assert a.read_bytes() == b.read_bytes()
+
+
+def untimed(line):
+    return {name: value for name, value in line.items() if not records.is_timing(name)}

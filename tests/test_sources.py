@@ -1,11 +1,13 @@
 import os
 import threading
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxgan.data import sources, transforms
+from jaxgan.data.fingerprint import fingerprint
 from jaxgan.errors import UserError
 
 SHAPE = (12, 20)  # height, width: not square, so that a wrong rotation shows
@@ -515,3 +517,33 @@ def test_opening_decodes_every_file_once(tmp_path, monkeypatch):
 
 def test_default_budget_is_at_most_4_gib():
     assert 0 < sources.default_budget() <= 4 * 2**30
+
+
+# Fingerprints
+
+
+def test_a_fingerprint_tells_data_apart(tmp_path):
+    def found(name):
+        return fingerprint(open_folder(tmp_path / name))
+
+    for name in ("a", "b", "more", "other", "renamed"):
+        unpaired_folder(tmp_path / name, train=4, test=2)
+    (tmp_path / "other" / "trainA" / "003.png").unlink()
+    write(tmp_path / "other" / "trainA" / "003.png", noise(8, 8, 3, seed=99))
+    folder_of(tmp_path / "more" / "trainB", 5, seed=1)
+    (tmp_path / "renamed" / "testA" / "000.png").rename(tmp_path / "renamed" / "testA" / "x.png")
+    assert found("a") == found("b"), "wherever they lie"
+    assert len({found(name) for name in ("a", "more", "other", "renamed")}) == 4
+
+
+def test_fingerprints_of_what_is_drawn():
+    from jaxgan.data import points
+
+    ring, grid = (fingerprint(_Drawn(points.WORLDS[name], ("said",))) for name in ("ring", "grid"))
+    assert ring != grid
+    assert ring == fingerprint(_Drawn(points.WORLDS["ring"], ("otherwise",)))
+
+
+class _Drawn(NamedTuple):
+    world: Any
+    notes: tuple[str, ...]

@@ -131,3 +131,46 @@ def test_a_planted_difference_is_found():
         ps = statistics.holm([statistics.difference(arm, base).p for arm in (same, better)])
         found += ps[1] <= 0.05
     assert found >= 190
+
+
+def test_ranks_are_sure_where_arms_are_far_apart_and_open_where_they_are_not():
+    rng = np.random.default_rng(0)
+    seeds = range(10)
+    common = rng.normal(size=10)
+    found = {
+        "far": dict(zip(seeds, 10 + common, strict=True)),
+        "one": dict(zip(seeds, rng.normal(size=10), strict=True)),
+        "two": dict(zip(seeds, rng.normal(size=10), strict=True)),
+        "lost": {0: math.nan},
+    }
+    ranks = statistics.ranking(found, higher=True)
+    assert ranks == statistics.ranking(found, higher=True)
+    assert ranks["far"] == (1, 1, 1.0)
+    assert (ranks["one"].low, ranks["one"].high) == (2, 3)
+    assert "lost" not in ranks
+    assert sum(rank.best for rank in ranks.values()) == pytest.approx(1)
+    turned = statistics.ranking(found, higher=False)
+    assert (turned["far"].low, turned["far"].best) == (3, 0.0)
+
+
+def test_ranks_keep_what_seeds_have_in_common():
+    """A small difference that all seeds show is sure, however much seeds differ."""
+    values = np.random.default_rng(1).normal(0, 100, 8)
+    found = {"a": dict(enumerate(values)), "b": dict(enumerate(values + 0.1))}
+    assert statistics.ranking(found, higher=True)["b"] == (1, 1, 1.0)
+
+
+def test_equal_arms_share_the_first_rank():
+    found = {"a": {0: 8.0, 1: 8.0}, "b": {0: 8.0, 1: 8.0}}
+    assert statistics.ranking(found, higher=True) == {"a": (1, 1, 0.5), "b": (1, 1, 0.5)}
+    assert statistics.ranking({"a": {0: 1.0}, "b": {0: 2.0, 1: 2.0}}, higher=True) == {}
+
+
+def test_a_bests_share_is_right_as_often_as_it_says():
+    """Of two equal arms neither is sure to be best more often than 5 % of the time."""
+    rng, sure = np.random.default_rng(2), 0
+    for _ in range(200):
+        pair = {arm: dict(enumerate(rng.normal(size=4))) for arm in "ab"}
+        ranks = statistics.ranking(pair, higher=True)
+        sure += ranks["a"].low == ranks["a"].high
+    assert sure / 200 < 0.09
