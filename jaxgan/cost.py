@@ -1,7 +1,8 @@
 """What a run will take, told by a few of its steps: `python -m jaxgan.cost --config=FILE ...`
 
 takes the words of `python -m jaxgan.main`, trains for a few seconds in no folder, and prints what
-was measured as one JSON object. `--seconds=3` is how long steps are timed.
+was measured as one JSON object. `--seconds=3` is how long steps are timed;
+`--scores=fid_random,...` must be among those that the run can give.
 """
 
 import json
@@ -27,6 +28,7 @@ class Cost(NamedTuple):
       sample: a grid.
       evaluation: a test, once its programs are compiled; `compiling` is what the first takes more.
       steps, samples, evaluations: of a whole run.
+      images: in the larger training domain, of which epochs are.
     """
 
     start: float
@@ -37,6 +39,7 @@ class Cost(NamedTuple):
     steps: int
     samples: int
     evaluations: int
+    images: int
 
     @property
     def whole(self) -> float:
@@ -56,13 +59,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _main(argv: Sequence[str]) -> None:
-    command = commandline.parse(argv, {"seconds": 3.0, "workdir": ""}, COMMAND)
-    from jaxgan import allocation, awake, fields, machine, main
+    command = commandline.parse(argv, {"seconds": 3.0, "workdir": "", "scores": ""}, COMMAND)
+    from jaxgan import allocation, awake, fields, machine, main, scoring
 
     config = fields.resolve(command.config, command.overrides)
     allocation.keep()
     machine.prepare(config.precision, config.deterministic)
     built, data, wanted = main.opened(config)
+    made = scoring.numbers(wanted, built.task.sides) if wanted else []
+    for name in filter(None, command.flags["scores"].split(",")):
+        if name not in made:
+            built.task.require_score(name, data)
     with awake.cores(config.awake, built.platform):
         found = measured(config, built, data, wanted, command.flags["seconds"])
     print(json.dumps(found._asdict()))
@@ -113,6 +120,7 @@ def measured(config, built, data, wanted, seconds: float) -> Cost:
         steps=built.steps,
         samples=times(built.steps, config.train.sample_every),
         evaluations=times(built.steps, config.evaluate.every),
+        images=max(built.task.sizes(data).values()),
     )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import socket
 from pathlib import Path
 
 from jaxgan.errors import UserError
@@ -38,16 +39,25 @@ def digest(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomically(path: Path | str, data: bytes, *, sync: bool = False) -> None:
+def write_atomically(
+    path: Path | str, data: bytes, *, sync: bool = False, shared: bool = False
+) -> None:
     """Writes a file at once: a process killed here leaves the old file or the new one.
 
-    Folders are made as needed. With `sync` the bytes are on the disk before they get their name.
+    Folders are made as needed.
+
+    Args:
+      path: of the file.
+      data: all of it.
+      sync: the bytes are on the disk before they get their name.
+      shared: others may write it at the same time; the last one's stays.
 
     Raises:
       UserError: the disk is full, or the place can't be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
+    of = f".{socket.gethostname()}-{os.getpid()}" if shared else ""
+    temporary = path.with_name(f".{path.name}{of}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb", buffering=0) as file:

@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from jaxgan import cost, results, study, workdir, workers
+from jaxgan import cost, experiment, results, study, workdir, workers
 from jaxgan.errors import UserError
 from jaxgan.study import Arm, Run, Study
+
+Measure = Callable[[Run], cost.Cost]
 
 
 def show(
@@ -20,6 +23,7 @@ def show(
     arms: Mapping[str, Arm],
     folder: Path,
     on: Sequence[Sequence[int]],
+    environment: Mapping[str, str],
     every_arm: bool,
 ) -> int:
     """Prints it.
@@ -28,6 +32,7 @@ def show(
       question, asked, runs, arms: of the study.
       folder: its.
       on: the cores of each run that is trained at the same time.
+      environment: of runs.
       every_arm: each is measured, not one for each size of networks.
 
     Returns:
@@ -44,13 +49,17 @@ def show(
         print(f"  {name}: {shown or 'as the base' if name != asked.base else 'the base'}")
     given = " ".join(f"{name}={value}" for name, value in asked.overrides.items())
     print(f"\nall of {asked.config} {given}".rstrip(), flush=True)
-    costs, measured = _costs(asked, runs, arms, on[0], every_arm)
-    measured += _alone(asked, runs, costs, on[0])
+
+    def measure(run: Run) -> cost.Cost:
+        return _measured(asked, run, on[0], environment)
+
+    costs, measured = _costs(runs, arms, measure, every_arm)
+    measured += _alone(asked, runs, costs, measure)
     print()
     seconds = 0.0
     for i, run in enumerate(runs):
         state = _state(folder / run.folder)
-        takes = costs[run.arm].whole
+        takes = costs[run.arm, len(run.seeds)].whole
         seconds += takes * (state in ("to do", "begun"))
         print(f"  [{i + 1}/{len(runs)}] {run.folder}: {state}, {readable(takes)}")
     for words in measured:
@@ -60,7 +69,7 @@ def show(
         f"\n{len(arms)} arms x {len(asked.seeds)} seeds = {len(runs)} runs of at most "
         f"{max(c.steps for c in costs.values())} steps in {folder}; {asked.metric} decides"
     )
-    longest = max((costs[run.arm].whole for run in runs), default=0.0)
+    longest = max(costs[run.arm, len(run.seeds)].whole for run in runs)
     total = max(seconds / jobs, min(longest, seconds))
     at_once = f", {jobs} at once" if jobs > 1 else ""
     cores = len(on[0])
@@ -83,20 +92,21 @@ def _state(folder: Path) -> str:
 
 
 def _costs(
-    asked: Study, runs: Sequence[Run], arms: Mapping[str, Arm], cores, every_arm: bool
-) -> tuple[dict[str, cost.Cost], list[str]]:
-    """arm -> what a run of it takes, and sentences on what was measured."""
-    first = {run.arm: run for run in reversed(runs)}
+    runs: Sequence[Run], arms: Mapping[str, Arm], measure: Measure, every_arm: bool
+) -> tuple[dict[tuple[str, int], cost.Cost], list[str]]:
+    """(arm, seeds) -> what a run of so many takes, and sentences on what was measured."""
+    first = {(run.arm, len(run.seeds)): run for run in reversed(runs)}
     found: dict[object, cost.Cost] = {}
     costs, said = {}, []
-    for name, arm in arms.items():
-        key = name if every_arm else _size(arm)
+    for name, count in sorted(first, key=lambda key: list(arms).index(key[0])):
+        arm, run = arms[name], first[name, count]
+        key = (name if every_arm else _size(arm), count)
         if key not in found:
-            found[key] = _measured(asked, first[name], cores)
-            said.append(f"measured {_words(first[name], arm, found[key])}")
+            found[key] = measure(run)
+            said.append(f"measured {_words(run, arm, found[key])}")
         measured, own = found[key], arm.config
-        steps = arm.built.steps if own.train.steps else measured.steps
-        costs[name] = measured._replace(
+        steps = experiment.total_steps(own, measured.images)
+        costs[name, count] = measured._replace(
             steps=steps,
             samples=cost.times(steps, own.train.sample_every),
             evaluations=cost.times(steps, own.evaluate.every),
@@ -106,15 +116,15 @@ def _costs(
 
 
 def _alone(
-    asked: Study, runs: Sequence[Run], costs: Mapping[str, cost.Cost], cores: Sequence[int]
+    asked: Study, runs: Sequence[Run], costs: Mapping[Any, cost.Cost], measure: Measure
 ) -> list[str]:
     """Whether seeds side by side are faster than one after another, of the first group."""
     group = next((run for run in runs if len(run.seeds) > 1), None)
     if group is None:
         return []
     alone = next(run for run in study.runs(asked) if run.arm == group.arm)
-    found, count = _measured(asked, alone, cores), len(group.seeds)
-    times = count * found.whole / costs[group.arm].whole
+    found, count = measure(alone), len(group.seeds)
+    times = count * found.whole / costs[group.arm, count].whole
     words = f"{times:.1f} times as fast as" if times > 1 else "no faster than"
     advice = "" if times > 1 else ": leave out --vmap_seeds"
     return [
@@ -127,13 +137,22 @@ def _size(arm: Arm) -> tuple:
     """Of the networks and a batch: arms of one size are taken to cost the same."""
     template = arm.built.template()
     shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), template.params)
-    batch = jax.tree.map(lambda x: x.shape, arm.built.whole_batch())
-    return str(shapes), str(batch), arm.config.precision
+    batch = jax.tree.map(lambda x: x.shape, arm.built.batch)
+    data = {name: arm.config.data.get(name, None) for name in ("name", "path", "count")}
+    return str(shapes), str(batch), arm.config.precision, str(data)
 
 
-def _measured(asked: Study, run: Run, cores: Sequence[int]) -> cost.Cost:
-    words = [sys.executable, "-m", "jaxgan.cost", *study.words(asked, run)]
-    with workers.confined(cores) as environment:
+def _measured(
+    asked: Study, run: Run, cores: Sequence[int], environment: Mapping[str, str]
+) -> cost.Cost:
+    """By a process with the cores that a run will have.
+
+    Raises:
+      UserError: naming the arm whose data aren't there, or lack a score.
+    """
+    scores = f"--scores={','.join(asked.scores)}"
+    words = [sys.executable, "-m", "jaxgan.cost", *study.words(asked, run), scores]
+    with workers.confined(cores, environment) as environment:
         done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     lines = (done.stdout if not done.returncode else done.stderr).strip().splitlines() or [""]
     if done.returncode:

@@ -59,7 +59,6 @@ def _main(argv: Sequence[str]) -> None:
     else:
         found = results.of_runs(folders, flags["metric"])
         place = workdir.resolve(flags["output"] or FOLDER)
-    _require_ours(place)
     write(found, place)
     print(f"{summary(found)}\n\n{place / PAGE} shows it")
 
@@ -71,7 +70,10 @@ def _require_ours(place: Path) -> None:
     """
     if place.exists() and not place.is_dir():
         raise UserError(f"{place} is a file; name another folder with --output")
-    if place.is_dir() and any(place.iterdir()) and not (place / PAGE).exists():
+    if not place.is_dir() or not any(place.iterdir()):
+        return
+    page = place / PAGE
+    if not page.exists() or report_page.GENERATOR not in page.read_text(errors="replace"):
         raise UserError(f"{place} holds files and no report; name another folder with --output")
 
 
@@ -79,17 +81,18 @@ def write(found: Results, place: Path) -> None:
     """Writes all files. Equal runs give equal bytes.
 
     Raises:
-      UserError: they can't be written.
+      UserError: they can't be written, or the folder holds something else.
     """
+    _require_ours(place)
     files = {
         "report.md": markdown(found),
         "table.csv": table_csv(found),
         "scores.csv": scores_csv(found),
         "table.tex": table_tex(found),
-        PAGE: report_page.html(found),
     }
+    files = {PAGE: report_page.html(found), **files}  # first: by it the folder is known as ours
     for name, text in files.items():
-        write_atomically(place / name, text.encode())
+        write_atomically(place / name, text.encode(), shared=True)
 
 
 def summary(found: Results) -> str:

@@ -4,12 +4,14 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
 from jaxgan import answers, curves, records, statistics
 from jaxgan.results import Results, Trained
 
+GENERATOR = '<meta name="generator" content="jaxgan.report">'  # by which a page is known as ours
 POINTS = 200  # of a curve, at most
 SIZE = (420, 280)  # of a chart, in pixels
 
@@ -52,7 +54,7 @@ def html(found: Results) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(found.name)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"{GENERATOR}\n<title>{escape(found.name)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
@@ -109,6 +111,9 @@ def _facts(start: Mapping) -> dict[str, str]:
         "machine": f"{device['count']} {device['platform']} ({device['kind']}), {device['cpu']}",
         "cores": str(device.get("threads", "unknown")),
     }
+    if device["xla_flags"] or device["processes"] != 1:
+        more = f"{device['processes']} processes, XLA_FLAGS={device['xla_flags']!r}"
+        found["machine"] += f", {more}"
     if start.get("data"):
         found["data"] = start["data"][:16]
     return found
@@ -118,7 +123,7 @@ def _losses(found: Results) -> list[str]:
     """Means of training that all runs that have begun log."""
     names: list[str] | None = None
     for one in found.trained:
-        if not one.metrics:
+        if one.failed or not one.metrics:
             continue
         start = one.key("")
         mine = [n.removeprefix(start) for n in one.metrics[-1] if n.startswith(start)]
@@ -153,18 +158,17 @@ def _charts(charts: Sequence[str]) -> str:
 
 def _samples(found: Results) -> list[str]:
     """Each arm's last grid of one seed that all arms have: what is drawn for it is the same."""
-    seeds = [one.seed for one in found.trained]
-    common = [s for s in dict.fromkeys(seeds) if seeds.count(s) == len(found.arms)]
-    wanted = (common or seeds[:1])[0] if seeds else 0
-    shown: dict[str, tuple[Trained, bytes]] = {}
-    for one in found.trained:
-        grids = sorted((one.folder / "samples").glob("step_*.png"))
-        grids = [path for path in grids if path.stem.count("_") == 1]
-        better = one.arm not in shown or one.seed == wanted
-        if grids and better and (one.arm not in shown or shown[one.arm][0].seed != wanted):
-            shown[one.arm] = one, grids[-1].read_bytes()
-    if not shown:
+    grids = {(one.arm, one.seed): _last_grid(one) for one in found.trained}
+    having = [one for one in found.trained if grids[one.arm, one.seed]]
+    arms = {one.arm for one in having}
+    seeds = dict.fromkeys(one.seed for one in having)
+    common = [s for s in seeds if all((arm, s) in grids and grids[arm, s] for arm in arms)]
+    if not having:
         return []
+    shown: dict[str, tuple[Trained, bytes]] = {}
+    for one in having:
+        if one.seed == common[0] if common else one.arm not in shown:
+            shown[one.arm] = one, grids[one.arm, one.seed].read_bytes()
     figures = []
     for arm, (one, data) in shown.items():
         which = f"seed {one.seed}" if one.alone else "all seeds"
@@ -175,9 +179,15 @@ def _samples(found: Results) -> list[str]:
         )
     return [
         "<h2>Samples</h2>",
-        "<p>Of the same draws, after the last step that has a grid.</p>",
+        "<p>" + "Of the same draws, " * bool(common) + "after the last step that has a grid.</p>",
         '<div class="samples">' + "".join(figures) + "</div>",
     ]
+
+
+def _last_grid(one: Trained) -> Path | None:
+    names = {path: path.stem.removeprefix("step_") for path in one.folder.glob("samples/step_*")}
+    steps = {int(name): path for path, name in names.items() if name.isdecimal()}
+    return steps[max(steps)] if steps else None
 
 
 def _each(found: Results) -> str:

@@ -66,12 +66,14 @@ class Trained(NamedTuple):
     @property
     def seconds(self) -> float:
         """Spent in steps, this seed's share; NaN where nothing was timed."""
-        total, before = 0.0, 0
+        total, timed, before = 0.0, 0, 0
         for line in self.metrics:
-            total += line.get("seconds_per_step", math.nan) * (line["step"] - before)
+            if "seconds_per_step" in line:  # not where a line follows the first step of a start
+                total += line["seconds_per_step"] * (line["step"] - before)
+                timed += line["step"] - before
             before = line["step"]
         count = self.record["config"]["train"].get("seeds", 1) if self.record else 1
-        return total / count if self.metrics else math.nan
+        return total * before / timed / count if timed else math.nan
 
 
 class Results(NamedTuple):
@@ -111,10 +113,13 @@ def finished(folder: Path) -> bool:
     """Whether a run has all of its steps."""
     try:
         record = workdir.recorded_config(str(folder))
-    except UserError:
+        steps = experiment.total_steps(ConfigDict(record), max(record["found"].values()))
+        saved = [path.name for path in folder.glob("checkpoints/*") if path.name.isdecimal()]
+        if not any(int(name) >= steps for name in saved):
+            return False  # without reading what is under way
+        reached = checkpoint.Checkpoints(str(folder), read_only=True).latest(warn=False)
+    except UserError:  # nothing that is whole
         return False
-    steps = experiment.total_steps(ConfigDict(record), max(record["found"].values()))
-    reached = checkpoint.Checkpoints(str(folder), read_only=True).latest(warn=False)
     return (reached or 0) >= steps
 
 
@@ -240,8 +245,9 @@ def _shown(trained: Sequence[Trained], metric: str) -> dict[str, bool]:
     for name in ordered:
         try:
             found[name] = task.mode(name) == "max"
-        except UserError:
-            continue  # what is only told: counts, thresholds
+        except UserError:  # what is only told: counts, thresholds
+            if name == metric:
+                raise UserError(f"{name!r} can't decide: neither more nor less is better") from None
     if not found:
         raise UserError("no run has a score; evaluate.every sets when a run is tested")
     return found
@@ -252,11 +258,12 @@ def _read(folder: Path, run: Mapping[str, Any]) -> list[Trained]:
     record = workdir.recorded(place) or {}
     scores, metrics = records.read(place / logs.SCORES), records.read(place / logs.METRICS)
     over = finished(place)
-    why = failure(place) or ("" if over else "not finished" if record else "not begun")
+    why = "" if over else failure(place) or ("not finished" if record else "not begun")
     made = []
     for seed in run["seeds"]:
         alone = len(run["seeds"]) == 1
-        lost = not alone and over and not any(k.startswith(f"seed{seed}/") for k in scores[-1])
+        last = scores[-1] if scores else {}
+        lost = not alone and over and not any(name.startswith(f"seed{seed}/") for name in last)
         reason = "a NaN or an infinite number" if lost else why
         made.append(Trained(run["arm"], seed, place, alone, record, scores, metrics, reason))
     return made

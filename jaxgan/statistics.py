@@ -85,7 +85,8 @@ def difference(ours: Sequence[float], base: Sequence[float], seed: int = 0) -> D
     reached = least_p(len(apart)) <= 1 - LEVEL
     p = sign_flips(apart, seed) if reached else math.nan
     found = reached and p <= 1 - LEVEL
-    return Difference(summary(apart, seed), p, 0 if found else pairs_needed(apart))
+    needed = 0 if found else max(pairs_needed(apart), len(apart) + 1)
+    return Difference(summary(apart, seed), p, needed)
 
 
 def least_p(pairs: int) -> float:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from jaxgan import commandline, experiment, fields, scoring
+from jaxgan import commandline, experiment, fields, machine, scoring
 from jaxgan.errors import UserError
+from jaxgan.metrics.scores import better
 
 Overrides = Mapping[str, Any]
 COMMAND = "python -m jaxgan.ablate"
@@ -122,7 +123,7 @@ def load(path: str) -> tuple[str, Study]:
         study = module.get_study()
     if not isinstance(study, Study):
         raise UserError(f"get_study() of {path!r} gives a {type(study).__name__} and no Study")
-    _require_sound(study)
+    study = _require_sound(study)
     question = (module.__doc__ or "").strip().split("\n\n")[0]
     return " ".join(question.split()), study._replace(base=study.base or next(iter(study.arms)))
 
@@ -207,6 +208,7 @@ def require_buildable(study: Study, among: Sequence[Run]) -> dict[str, Arm]:
             continue
         config = resolved(study, run)
         with _told_of(run.arm):
+            machine.prepare(config.precision, False)
             built = experiment.build(config, 1)
             found = scoring.in_training(config)
             scoring.require_sense(config, built.task, found, built.game.classes)
@@ -214,6 +216,8 @@ def require_buildable(study: Study, among: Sequence[Run]) -> dict[str, Arm]:
             for score in study.scores:
                 if score not in made:
                     built.task.best_mode(score)
+                elif not better(score):
+                    raise UserError(f"{score!r} can't decide: neither more nor less is better")
             built.template()
         arms[run.arm] = Arm(config, built)
     return arms
@@ -244,11 +248,22 @@ def _parsed(given: Sequence[str]) -> commandline.Command:
     return commandline.parse(given, {}, COMMAND)
 
 
-def _require_sound(study: Study) -> None:
-    """
+def _require_sound(study: Study) -> Study:
+    """The study with plain numbers and seeds.
+
     Raises:
       UserError: for a study that asks nothing, or asks it wrongly.
     """
+    named = [study.overrides, *study.arms.values()] if isinstance(study.arms, Mapping) else []
+    if not named or not all(_is_named(fields_) for fields_ in (study.arms, *named)):
+        raise UserError('arms takes names and their fields, such as {"plain": {}, "R1": {...}}')
+    try:
+        seeds = tuple(_plain(seed) for seed in study.seeds)
+    except TypeError:
+        raise UserError(f"seeds={study.seeds!r} are no list of seeds; try range(5)") from None
+    arms = {arm: {n: _plain(v) for n, v in of.items()} for arm, of in study.arms.items()}
+    common = {name: _plain(value) for name, value in study.overrides.items()}
+    study = study._replace(seeds=seeds, arms=arms, overrides=common)
     if not study.arms:
         raise UserError("the study has no arms")
     if study.base and study.base not in study.arms:
@@ -276,6 +291,16 @@ def _require_sound(study: Study) -> None:
         if key in seen:
             raise UserError(f"the arms {seen[key]!r} and {name!r} are the same runs")
         seen[key] = name
+    return study
+
+
+def _is_named(fields_: Any) -> bool:
+    return isinstance(fields_, Mapping) and all(isinstance(name, str) for name in fields_)
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _text(value: Any) -> str:

@@ -104,10 +104,8 @@ def check(
         return Found(False, [])
     differing = [
         f"  {name}: {old} -> {new}"
-        for name, (old, new) in differences(recorded["config"], config).items()
-        if not _covered(name, free)
-        and not (name in growing and _grew(old, new))
-        and _YOUNGER.get(name) != (old, new)
+        for name, (old, new) in unlike(recorded["config"], config, free).items()
+        if not (name in growing and _grew(old, new))
     ]
     if differing:
         apart = ("  train.steps:", "  train.epochs:", "  converted.")
@@ -133,6 +131,15 @@ def differences(old: Mapping, new: Mapping) -> dict[str, tuple[str, str]]:
     names = [*old, *(name for name in new if name not in old)]
     differing = [name for name in names if old.get(name, absent) != new.get(name, absent)]
     return {name: (_text(old, name), _text(new, name)) for name in differing}
+
+
+def unlike(old: Mapping, new: Mapping, free: Collection[str]) -> dict[str, tuple[str, str]]:
+    """`differences` without those in `free`, and in fields that `old` is too old to have."""
+    return {
+        name: pair
+        for name, pair in differences(old, new).items()
+        if not _covered(name, free) and _YOUNGER.get(name) != pair
+    }
 
 
 def elsewhere(command: Sequence[str], workdir: str | os.PathLike) -> list[str]:

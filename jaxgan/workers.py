@@ -11,7 +11,7 @@ import os
 import subprocess
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from jaxgan.files import disk_error
 from jaxgan.interrupts import Interrupts
 
 TRIES = 2
-ALIKE = 3  # jobs in a row that are refused with the same words: the next would be, too
+ALIKE = 3  # jobs that are refused with the same words before any is done: all would be
 REFUSED, NOT_FINITE = 2, 3  # how `jaxgan.main` ends after a mistake, and after a NaN
 POLL = 0.1  # seconds
 PATIENCE = 2.0  # seconds between looks at jobs that others do
@@ -36,6 +36,7 @@ class Job(NamedTuple):
       claim: the file that is locked while it runs.
       over: () -> whether nothing is left to do.
       busy: () -> whether somebody runs it without a claim.
+      done: () -> None after exit code 0; raises where that can't be.
       failed: takes the last line of a run that met a NaN.
     """
 
@@ -45,6 +46,7 @@ class Job(NamedTuple):
     claim: Path
     over: Callable[[], bool]
     busy: Callable[[], bool]
+    done: Callable[[], None]
     failed: Callable[[str], None]
 
 
@@ -89,9 +91,11 @@ def cores_here() -> list[int]:
 
 
 @contextlib.contextmanager
-def confined(cores: Sequence[int]) -> Iterator[dict[str, str]]:
+def confined(
+    cores: Sequence[int], environment: Mapping[str, str] = os.environ
+) -> Iterator[dict[str, str]]:
     """What is started inside has only these cores; yields the environment to start it in."""
-    environment = {**os.environ, "NPROC": str(len(cores))}  # read by XLA
+    environment = {**environment, "NPROC": str(len(cores))}  # read by XLA
     if not hasattr(os, "sched_setaffinity"):
         yield environment
         return
@@ -104,7 +108,11 @@ def confined(cores: Sequence[int]) -> Iterator[dict[str, str]]:
 
 
 def work(
-    jobs: Sequence[Job], on: Sequence[Sequence[int]], interrupts: Interrupts, say: Callable
+    jobs: Sequence[Job],
+    on: Sequence[Sequence[int]],
+    interrupts: Interrupts,
+    say: Callable[[str], None],
+    environment: Mapping[str, str] = os.environ,
 ) -> Ended:
     """Runs jobs until each is over or given up, the first ones first.
 
@@ -113,13 +121,14 @@ def work(
       on: the cores of each job that runs at the same time.
       interrupts: held; a signal ends all jobs as `kill` does, and waits for them.
       say: takes a line for people.
+      environment: of the commands.
 
     Raises:
-      UserError: several jobs were refused with the same words.
+      UserError: the first jobs were all refused with the same words, or as a job's `done` raises.
     """
     waiting, tries, given_up = deque(jobs), Counter(), {}
     going: dict[int, _Going] = {}
-    refusals: list[str] = []
+    refusals: dict[str, str] | None = {}  # of each job; None once one is done
     told, looked = False, -PATIENCE
     try:
         while waiting or going:
@@ -129,7 +138,7 @@ def work(
             free = [i for i in range(len(on)) if i not in going]
             if free and waiting and time.monotonic() - looked > PATIENCE:
                 for i in free:
-                    started = _next(waiting, on[i], len(on), say)
+                    started = _next(waiting, on[i], len(on), say, environment)
                     if started is None:
                         looked = time.monotonic()
                         break
@@ -145,6 +154,8 @@ def work(
                 del going[i]
                 looked = -PATIENCE
                 one.release()
+                if code == 0:
+                    refusals = None
                 if _judged(one, code, tries, refusals, given_up, say):
                     waiting.append(one.job)
         return Ended(None, given_up)
@@ -164,7 +175,9 @@ class _Going:
         os.close(self.claim)
 
 
-def _next(waiting: deque[Job], cores: Sequence[int], at_once: int, say) -> _Going | None:
+def _next(
+    waiting: deque[Job], cores: Sequence[int], at_once: int, say, environment: Mapping[str, str]
+) -> _Going | None:
     """Starts the first job that nobody else does; drops those that are over."""
     for job in list(waiting):
         if job.over():
@@ -181,7 +194,7 @@ def _next(waiting: deque[Job], cores: Sequence[int], at_once: int, say) -> _Goin
             os.close(claim)
             continue
         waiting.remove(job)
-        going = _Going(job, _started(job, cores, at_once, claim), claim)
+        going = _Going(job, _started(job, cores, at_once, claim, environment), claim)
         words = f"core {cores[0]}" if len(cores) == 1 else f"{len(cores)} cores"
         say(f"{job.title}: on {words}")
         return going
@@ -213,13 +226,15 @@ def _claimed(path: Path) -> int | None:
     return file
 
 
-def _started(job: Job, cores: Sequence[int], at_once: int, claim: int) -> subprocess.Popen:
+def _started(
+    job: Job, cores: Sequence[int], at_once: int, claim: int, environment: Mapping[str, str]
+) -> subprocess.Popen:
     try:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         log = open(job.log, "ab")  # noqa: SIM115 - closed below
     except OSError as error:
         raise disk_error(job.log, error) from error
-    with log, confined(cores) as environment:
+    with log, confined(cores, environment) as environment:
         if at_once > 1:  # JAX would take most of a GPU's memory for each
             share = f"{0.9 / at_once:.2f}"
             environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", share)
@@ -234,16 +249,18 @@ def _started(job: Job, cores: Sequence[int], at_once: int, claim: int) -> subpro
         )
 
 
-def _judged(one: _Going, code: int, tries: Counter, refusals: list, given_up: dict, say) -> bool:
+def _judged(
+    one: _Going, code: int, tries: Counter, refusals: dict | None, given_up: dict, say
+) -> bool:
     """Whether a job that has ended is to be tried again.
 
     Raises:
-      UserError: several jobs in a row were refused with the same words.
+      UserError: the first jobs were all refused with the same words.
     """
     job, took = one.job, time.monotonic() - one.began
     if code == 0:
-        refusals.clear()
         say(f"{job.title}: done in {took:.0f} s")
+        job.done()
         return False
     if job.busy():
         return True
@@ -252,12 +269,14 @@ def _judged(one: _Going, code: int, tries: Counter, refusals: list, given_up: di
     if code == NOT_FINITE:
         job.failed(words)
         say(f"{job.title}: failed: {words}")
+        if refusals is not None:
+            refusals[job.title] = words
         return False
     tries[job.title] += 1
-    if code == REFUSED:
-        refusals.append(words)
-        if len(refusals) >= ALIKE and len(set(refusals[-ALIKE:])) == 1:
-            raise UserError(f"{job.title} and {ALIKE - 1} others before it: {words}")
+    if refusals is not None:
+        refusals[job.title] = words if code == REFUSED else f"{code} {job.title}"
+        if len(refusals) >= ALIKE and len(set(refusals.values())) == 1:
+            raise UserError(f"{job.title} and {len(refusals) - 1} others before it: {words}")
     what = "refused" if code == REFUSED else f"crashed with exit code {code}"
     if tries[job.title] < TRIES:
         say(f"{job.title}: {what} ({words}); it will be tried again")

@@ -21,7 +21,10 @@ if (($# != 1)) || [[ ! -f "$1" ]]; then
   echo "error: give the file of commands: sbatch --array=1-N launch/slurm_array.sh commands.txt" >&2
   exit 2
 fi
-line=$(sed -n "${SLURM_ARRAY_TASK_ID:-0}p" "$1")
+line=
+if ((${SLURM_ARRAY_TASK_ID:-0} > 0)); then
+  line=$(sed -n "${SLURM_ARRAY_TASK_ID}p" "$1")
+fi
 if [[ "$line" != "python -m jaxgan.main "* ]]; then
   there=$(wc -l < "$1")
   echo "error: $1 has no command in line ${SLURM_ARRAY_TASK_ID:-0}; submit with --array=1-$there" >&2

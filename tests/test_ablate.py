@@ -71,6 +71,12 @@ def test_products_of_axes():
 
 MISTAKES = {
     "3": "gives a int and no Study",
+    sound(arms=["a"]): "arms takes names and their fields",
+    sound(arms={1: {}}): "arms takes names and their fields",
+    sound(arms={"a": ["seed"]}): "arms takes names and their fields",
+    sound(seeds=5): "seeds=5 are no list of seeds",
+    sound(shown="modes"): "shown takes a list",
+    sound(budget="day"): "it takes hours",
     "1 / 0": "ZeroDivisionError",
     sound(arms={}): "no arms",
     sound(base="c"): "base 'c' is no arm",
@@ -196,16 +202,37 @@ def test_changed_arms_are_refused(tmp_path, capsys):
 
 def test_another_number_of_cores_is_refused(tmp_path, capsys):
     runs = tmp_path / "runs"
+    path = written(tmp_path, sound())
     begun(runs / "a-seed0", SMOKE, OF_A, threads=7)
-    argv = [f"--study={written(tmp_path, sound())}", f"--workdir={runs}", "--print-commands"]
+    argv = [f"--study={path}", f"--workdir={runs}"]
     assert ablate.main(argv) == 2
-    assert "was trained on 7 cores and would have" in capsys.readouterr().err
-    assert ablate.main([*argv, "--threads=64"]) == 2
-    assert "--jobs=1 --threads=64 needs 64 cores" in capsys.readouterr().err
-    assert ablate.main([*argv, "--jobs=0"]) == 2
-    assert "at least 1 job" in capsys.readouterr().err
-    assert ablate.main([*argv, "--measure"]) == 2
-    assert "--measure belongs to --plan" in capsys.readouterr().err
+    assert "a, seed 0 was trained on 7 cores a run, and a run would" in capsys.readouterr().err
+    assert ablate.main([*argv, "--print_commands"]) == 0, "wherever they are printed"
+    capsys.readouterr()
+    for words, told in (
+        (["--threads=64"], "--jobs=1 --threads=64 needs 64 cores"),
+        (["--jobs=0"], "at least 1 job"),
+        (["--measure"], "--measure belongs to --plan"),
+    ):
+        assert ablate.main([*argv, *words]) == 2
+        assert told in capsys.readouterr().err
+    record(path, tmp_path / "other")
+    told = json.loads((tmp_path / "other" / "study.json").read_text()) | {"threads": 9}
+    (tmp_path / "other" / "study.json").write_text(json.dumps(told))
+    assert ablate.main([f"--study={path}", f"--workdir={tmp_path / 'other'}"]) == 2
+    assert "the study was begun on 9 cores a run" in capsys.readouterr().err
+
+
+def test_another_study_of_the_same_name_is_refused(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    path = written(tmp_path, sound())
+    begun(runs / "a-seed0", SMOKE, OF_A)
+    record(path, runs)
+    (tmp_path / "sub").mkdir()
+    other = written(tmp_path / "sub", sound(arms={"x": {}, "y": {"penalty.r1.weight": 1.0}}))
+    other.write_text(other.read_text().replace("Does it?", "Why not?"))
+    assert ablate.main([f"--study={other}", f"--workdir={runs}"]) == 2
+    assert f"holds the runs of {path} (Does it?); give another" in capsys.readouterr().err
 
 
 def test_seeds_side_by_side_are_other_runs(tmp_path, capsys):
@@ -223,6 +250,11 @@ def test_seeds_side_by_side_are_other_runs(tmp_path, capsys):
     assert "--config.train.seeds=3 --config.seed=0" in lines[0]
     capsys.readouterr()
     record(path, runs, groups=[[0, 1]])
+    record(path, runs, groups=[[0, 1]])
+    assert ablate.main(argv) == 0, "nothing has been trained yet"
+    record(path, runs, groups=[[0, 1]])
+    begun(runs / "a-seeds0-1", SMOKE, ["--config.train.seeds=2", "--config.train.steps=2"])
+    capsys.readouterr()
     assert ablate.main([*argv, "--vmap_seeds"]) == 0
     there = [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()]
     assert there[:3] == ["a-seeds0-1", "a-seed2", "a-seed5"], "what was begun stays a group"
@@ -239,7 +271,8 @@ def record(path, folder, groups=()):
     question, asked = study.load(str(path))
     runs = study.runs(asked, groups)
     arms = study.require_buildable(asked, runs)
-    ablate._record(str(path), question, asked, arms, groups, runs, folder)
+    told = ablate._record(str(path), question, asked, arms, groups, runs)
+    ablate._write(told | {"threads": 0}, folder)
 
 
 def test_what_is_no_study_s_folder(tmp_path, capsys):
@@ -276,9 +309,9 @@ def test_arms_share_init_and_data():
 def test_a_plan_tells_what_it_costs(tmp_path, capsys, monkeypatch):
     asked_for = []
 
-    def measured(asked, run, cores):
+    def measured(asked, run, cores, environment):
         asked_for.append(run.arm)
-        return cost.Cost(10.0, 0.5, 1.0, 2.0, 3.0, 2, 1, 1)
+        return cost.Cost(10.0, 0.5, 1.0, 2.0, 3.0, 2, 1, 1, images=8)
 
     monkeypatch.setattr(plan, "_measured", measured)
     wide = {"a": {}, "b": {"penalty.r1.weight": 1.0}, "c": {"model.generator.widths": "9"}}
@@ -302,9 +335,9 @@ def test_a_plan_tells_what_it_costs(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("whole", [10.0, 0.1])
 def test_a_plan_tells_whether_seeds_side_by_side_are_faster(tmp_path, capsys, monkeypatch, whole):
-    def measured(asked, run, cores):
+    def measured(asked, run, cores, environment):
         start = 8.0 if len(run.seeds) > 1 else whole
-        return cost.Cost(start, 0.0, 0.0, 0.0, 0.0, 2, 1, 1)
+        return cost.Cost(start, 0.0, 0.0, 0.0, 0.0, 2, 1, 1, images=8)
 
     monkeypatch.setattr(plan, "_measured", measured)
     path = written(tmp_path, sound())
@@ -320,7 +353,7 @@ def test_a_plan_tells_whether_seeds_side_by_side_are_faster(tmp_path, capsys, mo
 
 def test_costs():
     assert [cost.times(10, every) for every in (0, 3, 5, 10, 20)] == [1, 4, 2, 1, 1]
-    found = cost.Cost(10.0, 0.5, 1.0, 2.0, 3.0, steps=100, samples=2, evaluations=4)
+    found = cost.Cost(10.0, 0.5, 1.0, 2.0, 3.0, steps=100, samples=2, evaluations=4, images=8)
     assert found.whole == 10 + 50 + 2 + 8 + 3
 
 
@@ -382,7 +415,8 @@ def test_a_study_killed_at_any_moment_goes_on_to_the_same_tables(tmp_path):
         before = saved()
         study_ = subprocess.Popen(words("b"), stdout=subprocess.DEVNULL)
         end = time.monotonic() + 120
-        while saved() <= before and study_.poll() is None:
+        while saved() <= before:
+            assert study_.poll() is None, "it shall be killed before its end"
             assert time.monotonic() < end
             time.sleep(0.05)
         runs = subprocess.run(["pgrep", "-P", str(study_.pid)], capture_output=True, text=True)

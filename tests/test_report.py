@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from test_ablate import OF_A, SMOKE, begun, record, sound, written
 
-from jaxgan import ablate, records, report, results, workdir
+from jaxgan import ablate, records, report, report_page, results, workdir
 
 SCORES = {"a": (5.0, 6.0), "b": (7.0, 7.5)}
 GP = [*OF_A, "--config.penalty.r1.weight=1.0"]
@@ -28,7 +28,13 @@ def trained(folder, words, seed, value, end=True, **more):
     for step in (1, 2):
         line = {"images": 8 * step, "generator": 0.5 / step, "seconds_per_step": 0.25}
         records.append(folder / "metrics.jsonl", step, line)
-        scores = {"modes": value - 2 + step, "high_quality": 0.5, "reverse_kl": 0.1, "how": {}}
+        scores = {
+            "modes": value - 2 + step,
+            "high_quality": 0.5,
+            "reverse_kl": 0.1,
+            "covered": 3,
+            "how": {},
+        }
         records.append(folder / "scores.jsonl", step, scores)
     (folder / "samples").mkdir()
     Image.new("RGB", (8, 8), "red").save(folder / "samples" / "step_000002.png")
@@ -123,6 +129,33 @@ def test_seeds_that_were_trained_side_by_side(tmp_path):
     assert [one.failed for one in found.trained][:3] == ["", "a NaN or an infinite number", ""]
 
 
+def test_a_lost_seed_hides_no_curves_and_samples_are_of_one_seed(runs):
+    (runs / "b-seed0" / "end").unlink()
+    (runs / "b-seed0" / "metrics.jsonl").unlink()
+    for path in (runs / "b-seed0" / "samples").iterdir():
+        path.unlink()
+    found = results.of_study(runs)
+    page = report_page.html(found)
+    assert "Means of training: generator" in page
+    assert page.count("seed 1</figcaption>") == 2
+    assert "Of the same draws" in page
+
+
+def test_a_finished_run_has_not_failed(runs):
+    """Whatever was written before it was tried again."""
+    (runs / "a-seed0" / results.FAILED).write_text("met a NaN")
+    assert results.of_study(runs).trained[0].failed == ""
+
+
+def test_seconds_of_lines_that_have_none(runs):
+    file = runs / "a-seed0" / "metrics.jsonl"
+    first, second = file.read_text().splitlines()
+    line = json.loads(first)
+    del line["seconds_per_step"]
+    file.write_text(f"{json.dumps(line)}\n{second}\n")
+    assert results.of_study(runs).trained[0].seconds == 0.5
+
+
 def test_any_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for seed in (0, 1):
@@ -143,6 +176,8 @@ def test_mistakes(runs, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine.txt").touch()
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "index.html").write_text("somebody's")
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "config.json").write_text('{"config": {')
     run = str(runs / "a-seed0")
@@ -154,9 +189,11 @@ def test_mistakes(runs, tmp_path, capsys):
         ([str(tmp_path / "torn")], "isn't what a run writes"),
         ([run, run], "2 of the folders hold the same run (a, seed 0)"),
         ([run, "--metric=fid"], "no run has a score 'fid'; there is modes, high_quality"),
+        ([run, "--metric=covered"], "'covered' can't decide"),
         ([str(runs), "--metric=modes"], "a study's own metric decides"),
         ([run, f"--output={tmp_path / 'taken'}"], "holds files and no report"),
         ([run, f"--output={tmp_path / 'taken/mine.txt'}"], "is a file"),
+        ([run, f"--output={tmp_path / 'page'}"], "holds files and no report"),
         ([run, "--metrik=x"], "did you mean --metric=x?"),
     ):
         assert report.main(words) == 2, words

@@ -28,6 +28,7 @@ def job(tmp_path, name, code, over=None, busy=lambda: False, failures=None):
         claim=tmp_path / "claims" / name,
         over=over or done.exists,
         busy=busy,
+        done=lambda: None,
         failed=lambda words: failures.append(words),
     )
 
@@ -49,7 +50,7 @@ def test_cores_are_dealt_out():
         first, second = workers.slots(2, 1)
         assert first != second
     assert workers.slots(1, 0) == [CORES]
-    with pytest.raises(UserError, match=f"there are? {len(CORES)} core|and there are"):
+    with pytest.raises(UserError, match=f"cores, and there are {len(CORES)} core"):
         workers.slots(len(CORES) + 1, 0)
     with pytest.raises(UserError, match="at least 1 job"):
         workers.slots(1, -1)
@@ -126,6 +127,13 @@ def test_what_all_are_refused_for_ends_the_work(tmp_path):
     assert not (tmp_path / "d.log").exists()
 
 
+def test_refusals_after_a_job_is_done_stop_nobody(tmp_path):
+    code = "import sys\nprint('error: there is no data')\nsys.exit(2)"
+    jobs = [job(tmp_path, "z", make("z")), *(job(tmp_path, name, code) for name in "abcd")]
+    ended, _ = work(jobs)
+    assert ended == workers.Ended(None, dict.fromkeys("abcd", "there is no data"))
+
+
 def test_what_others_have_claimed_is_left_to_them(tmp_path):
     (tmp_path / "claims").mkdir()
     claim = os.open(tmp_path / "claims" / "a", os.O_RDWR | os.O_CREAT)
@@ -159,7 +167,8 @@ from jaxgan.interrupts import Interrupts
 here = Path({str(tmp_path)!r})
 done = here / "a.done"
 command = [sys.executable, str(here / "body.py")]
-job = workers.Job("a", command, here / "a.log", here / "claims" / "a", done.exists, bool, print)
+files = here / "a.log", here / "claims" / "a"
+job = workers.Job("a", command, *files, done.exists, bool, bool, print)
 with Interrupts() as interrupts:
     interrupts.hold()
     print(workers.work([job], [{CORES[:1]}], interrupts, print))
