@@ -92,9 +92,9 @@ def tested(row: Answer) -> str:
     if row.apart is None:
         return ""
     needed, count = row.apart.needed, row.apart.summary.count
-    if not math.isnan(row.p):
-        return f"{row.p:.3g}" + (f"; about {needed} seeds would tell" if needed else "")
     would = f"about {needed}" if needed < 1000 else "far more"
+    if not math.isnan(row.p):
+        return f"{row.p:.3g}" + (f"; {would} seeds would tell" if needed else "")
     return f"{count} seed{'s' * (count > 1)} can't tell; {would} would"
 
 

@@ -165,7 +165,8 @@ def ranking(
     """Ranks of arms' means, were the seeds others: the bootstrap over seeds.
 
     The same seeds are drawn for all arms, which keeps what they have in common. Draws of few seeds
-    lie too close to each other: they are spread until an arm's 95 % are those of Student's t.
+    lie too close to each other: they are spread until an arm's 95 % are those of Student's t, but
+    not beyond what any run has reached, since scores may have a bound.
 
     Args:
       found: arm -> seed -> value; what isn't finite is left out.
@@ -192,7 +193,8 @@ def ranking(
         count = len(of)
         wide = stats.t.ppf((1 + LEVEL) / 2, count - 1) / stats.norm.ppf((1 + LEVEL) / 2)
         means.append(mean + (means_ - mean) * wide * math.sqrt(count / (count - 1)))
-    table = np.round(np.array(means), 12) * (-1 if higher else 1)
+    reached = [value for of in good.values() for value in of.values()]
+    table = np.round(np.clip(means, min(reached), max(reached)), 12) * (-1 if higher else 1)
     ranks = 1 + (table[:, None] > table[None]).sum(1)
     first = ranks == 1
     shares = (first / first.sum(0)).mean(1)

@@ -160,6 +160,15 @@ def test_ranks_keep_what_seeds_have_in_common():
     assert statistics.ranking(found, higher=True)["b"] == (1, 1, 1.0)
 
 
+def test_ranks_know_that_scores_may_have_a_bound():
+    """Who always reaches the most is not often second to who mostly does."""
+    found = {"all": dict.fromkeys(range(12), 8.0), "most": dict.fromkeys(range(12), 8.0)}
+    found["most"][3] = 0.0
+    ranks = statistics.ranking(found, higher=True)
+    assert ranks["all"].high == 1
+    assert ranks["all"].best > 0.6
+
+
 def test_equal_arms_share_the_first_rank():
     found = {"a": {0: 8.0, 1: 8.0}, "b": {0: 8.0, 1: 8.0}}
     assert statistics.ranking(found, higher=True) == {"a": (1, 1, 0.5), "b": (1, 1, 0.5)}
