@@ -16,7 +16,7 @@ class Answer(NamedTuple):
       count, failed: seeds that have a score, and that don't.
       apart: from the base, seed by seed; None of the base and where no seed is common.
       p: of that, corrected for all arms; NaN where so few seeds can't tell.
-      rank: among all; None of too few seeds.
+      rank: among all; None of an arm that is alone or has no score.
     """
 
     arm: str
@@ -99,11 +99,11 @@ def tested(row: Answer) -> str:
 
 
 def ranked(row: Answer) -> str:
-    """2 to 5, the best in 3 %."""
+    """2 to 5."""
     if row.rank is None:
         return ""
-    low, high, best = row.rank
-    return (f"{low}" if low == high else f"{low} to {high}") + f"; best in {100 * best:.0f} %"
+    low, high = row.rank
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def cells(row: Answer, base: str) -> list[str]:
@@ -132,5 +132,5 @@ def headings(score: str, higher: bool, base: str) -> list[str]:
         "failed",
         f"against {base!r}, seed by seed",
         "p (sign flips, Holm)",
-        "rank",
+        "rank, 95 %",
     ]

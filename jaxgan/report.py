@@ -166,7 +166,7 @@ def table_csv(found: Results) -> str:
             numbers += [apart.mean, apart.low, apart.high, row.p] if apart else [math.nan] * 4
             cells = [repr(x) if math.isfinite(x) else "" for x in numbers]
             cells.append(str(row.apart.needed) if row.apart and row.apart.needed else "")
-            cells += map(str, row.rank) if row.rank else [""] * 3
+            cells += map(str, row.rank) if row.rank else [""] * 2
             lines.append([score, row.arm, str(row.count), str(row.failed), *cells])
     return _csv(lines)
 

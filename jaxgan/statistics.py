@@ -17,7 +17,6 @@ LEVEL = 0.95  # of intervals; tests find at 1 - LEVEL
 FEW = 20  # seeds, below which an interval is Student's
 EXACT = 14  # pairs, up to which all flips of signs are counted
 FLIPS = 50_000  # that are drawn of more
-DRAWS = 4000  # of seeds, for ranks
 
 
 class Summary(NamedTuple):
@@ -147,63 +146,46 @@ def pairs_needed(differences: Sequence[float], most: int = 1000) -> int:
 
 
 class Rank(NamedTuple):
-    """Where an arm stands among all, 1 the best.
-
-    Attributes:
-      low, high: of 95 % of the draws.
-      best: the share of draws in which no arm is better; arms that are equal share one.
-    """
+    """The places that an arm may have among all, 1 the best."""
 
     low: int
     high: int
-    best: float
 
 
-def ranking(
-    found: Mapping[str, Mapping[int, float]], higher: bool, seed: int = 0
-) -> dict[str, Rank]:
-    """Ranks of arms' means, were the seeds others: the bootstrap over seeds.
+def ranking(found: Mapping[str, Mapping[int, float]], higher: bool) -> dict[str, Rank]:
+    """Intervals of ranks at `LEVEL`, from differences seed by seed (Mogstad et al. 2024).
 
-    The same seeds are drawn for all arms, which keeps what they have in common. Draws of few seeds
-    lie too close to each other: they are spread until an arm's 95 % are those of Student's t, but
-    not beyond what any run has reached, since scores may have a bound.
+    An arm stands behind those that are better than it, and before those that are worse, by the
+    interval of the paired difference (Student's t, Bonferroni over the other arms): what can't be
+    told apart may stand in either order.
 
     Args:
       found: arm -> seed -> value; what isn't finite is left out.
       higher: whether a higher value is better.
-      seed: of the draws.
 
     Returns:
-      Of arms with at least two values, when there are two of them.
+      Of arms with a value, when there are two of them.
     """
     good = {arm: {s: v for s, v in of.items() if math.isfinite(v)} for arm, of in found.items()}
-    good = {arm: of for arm, of in good.items() if len(of) > 1}
-    seeds = sorted({s for of in good.values() for s in of})
+    good = {arm: of for arm, of in good.items() if of}
     if len(good) < 2:
         return {}
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), DRAWS)
-    means = []
-    for of in good.values():
-        there = np.array([s in of for s in seeds], float)
-        values = np.array([of.get(s, 0.0) for s in seeds])
-        weights = drawn * there
-        sums, mean = weights.sum(1), float(np.mean(list(of.values())))
-        means_ = np.divide(weights @ values, sums, out=np.full(DRAWS, mean), where=sums > 0)
-        count = len(of)
-        wide = stats.t.ppf((1 + LEVEL) / 2, count - 1) / stats.norm.ppf((1 + LEVEL) / 2)
-        means.append(mean + (means_ - mean) * wide * math.sqrt(count / (count - 1)))
-    reached = [value for of in good.values() for value in of.values()]
-    table = np.round(np.clip(means, min(reached), max(reached)), 12) * (-1 if higher else 1)
-    ranks = 1 + (table[:, None] > table[None]).sum(1)
-    first = ranks == 1
-    shares = (first / first.sum(0)).mean(1)
-    low, high = (
-        np.quantile(ranks, q, axis=1, method="nearest") for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    )
+    level = 1 - (1 - LEVEL) / (len(good) - 1)
+
+    def beats(arm: str, other: str) -> bool:
+        both = sorted(set(good[arm]) & set(good[other]))
+        if len(both) < 2:
+            return False
+        apart = np.array([good[arm][s] - good[other][s] for s in both]) * (1 if higher else -1)
+        half = stats.t.ppf((1 + level) / 2, len(both) - 1) * np.std(apart, ddof=1)
+        return bool(np.mean(apart) > half / math.sqrt(len(both)))
+
     return {
-        arm: Rank(int(a), int(b), float(share))
-        for arm, a, b, share in zip(good, low, high, shares, strict=True)
+        arm: Rank(
+            1 + sum(beats(other, arm) for other in good),
+            len(good) - sum(beats(arm, other) for other in good),
+        )
+        for arm in good
     }
 
 
