@@ -25,6 +25,11 @@ from jaxgan.results import Results
 COMMAND = "python -m jaxgan.report"
 FOLDER = "report"
 PAGE = "index.html"
+COLUMNS = (
+    *("score", "arm", "n", "failed", "mean", "deviation", "low", "high"),
+    *("difference", "difference_low", "difference_high", "p_holm", "seeds_needed"),
+    *("rank_low", "rank_high"),
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -138,26 +143,7 @@ def _table(found: Results, score: str) -> list[list[str]]:
 
 def table_csv(found: Results) -> str:
     """table.csv: the numbers of all tables, not rounded; cells without one are empty."""
-    lines = [
-        [
-            "score",
-            "arm",
-            "n",
-            "failed",
-            "mean",
-            "deviation",
-            "low",
-            "high",
-            "difference",
-            "difference_low",
-            "difference_high",
-            "p_holm",
-            "seeds_needed",
-            "rank_low",
-            "rank_high",
-            "best",
-        ]
-    ]
+    lines = [list(COLUMNS)]
     for score, higher in found.higher.items():
         for row in answers.answers(found.values(score), found.base, higher):
             own = row.summary or statistics.Summary(*[math.nan] * 4, 0)

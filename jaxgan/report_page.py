@@ -208,7 +208,8 @@ def _reading(found: Results) -> str:
         "differences between runs of the same seed, corrected by Holm over the arms; the least "
         f"that {min(counts)} seed{'s' * (min(counts) != 1)} can reach is {least:.3g} before that. "
         "Ranks leave open the order of arms that differences seed by seed can't tell apart. Bands "
-        "of curves go from the least to the greatest seed. What failed is counted, and in no mean.</p>"
+        "of curves go from the least to the greatest seed. What failed is counted, and in no "
+        "mean.</p>"
     )
 
 
