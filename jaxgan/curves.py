@@ -72,8 +72,9 @@ def chart(
     parts.append(
         f'<g transform="rotate(-90 12 {middle:.1f})">{_text(12, middle + 4, y, "middle")}</g>'
     )
+    opacity = max(0.03, min(0.18, 0.9 / len(curves)))  # of bands, which many lay over each other
     for i, curve in enumerate(curves):
-        parts += _drawn(curve, i, across, up)
+        parts += _drawn(curve, i, across, up, opacity)
         if rows:
             at = size[1] + ENTRY * i + 4
             parts.append(_line(LEFT, at, LEFT + 22, at, *_style(i)))
@@ -152,14 +153,14 @@ def _style(i: int) -> tuple[str, float, str]:
     return colour, 2.0, DASHES[i // len(COLOURS) % len(DASHES)]
 
 
-def _drawn(curve: Curve, i: int, across: _Axis, up: _Axis) -> list[str]:
+def _drawn(curve: Curve, i: int, across: _Axis, up: _Axis, opacity: float) -> list[str]:
     colour, width, dash = _style(i)
     parts = []
     if curve.low is not None and curve.high is not None:
         edge = list(zip(curve.x, curve.high, strict=True))
         edge += list(zip(curve.x, curve.low, strict=True))[::-1]
         corners = " ".join(f"{across(a):.1f},{up(b):.1f}" for a, b in edge if math.isfinite(a + b))
-        parts.append(f'<polygon points="{corners}" fill="{colour}" opacity="0.18"/>')
+        parts.append(f'<polygon points="{corners}" fill="{colour}" opacity="{opacity:.3g}"/>')
     pieces, piece = [], []
     for a, b in zip(curve.x, curve.y, strict=True):
         if math.isfinite(a + b):

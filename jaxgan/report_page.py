@@ -238,7 +238,7 @@ th { font-weight: 600; color: #52525b }
 .scroll { overflow-x: auto }
 .warning { background: #fef3c7; border-left: 4px solid #d97706; padding: .4rem .8rem }
 .charts, .samples { display: flex; flex-wrap: wrap; gap: 1rem }
-figure { margin: 0; max-width: 100% } figcaption { font-size: .85rem; color: #52525b }
+figure { margin: 0; max-width: min(100%, 36rem) } figcaption { font-size: .85rem; color: #52525b }
 img { max-width: 100%; image-rendering: auto }
 summary { cursor: pointer; margin: .6rem 0 } pre { overflow-x: auto; font-size: .85rem }
 """
