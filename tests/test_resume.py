@@ -226,6 +226,7 @@ def stopped_at(reference, tmp_path):
 # Killed
 
 
+@pytest.mark.slow
 def test_killed_three_times_the_bits_are_those_of_one_run(reference, tmp_path, capsys):
     folder = tmp_path / "run"
 

@@ -65,12 +65,10 @@ def test_the_first_step_in_float32():
     assert tiny.difference(shared.stats, alone.stats) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "losses"),
-    [
-        (["loss.cycle=0.0", "pool.size=0"], 4),
-        pytest.param([], 8, marks=pytest.mark.slow),
-    ],
+    [(["loss.cycle=0.0", "pool.size=0"], 4), ([], 8)],
     ids=["adversarial", "whole"],
 )
 def test_real_networks_on_1_and_4_devices(settings, losses, x64):
