@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from jaxgan import statistics
+from jaxgan.results import Results
+
+FAILED = 4  # the place of that column
 
 
 class Answer(NamedTuple):
@@ -107,7 +110,7 @@ def ranked(row: Answer) -> str:
 
 
 def cells(row: Answer, base: str) -> list[str]:
-    """A row of the table, as `HEADINGS` call them."""
+    """A row of the table, as `headings` calls them."""
     there = row.summary is not None
     against = "the base" if row.arm == base else "-"
     return [
@@ -120,6 +123,18 @@ def cells(row: Answer, base: str) -> list[str]:
         tested(row),
         ranked(row),
     ]
+
+
+def table(found: Results, score: str) -> list[list[str]]:
+    """Headings and rows of one score; runs that are under way are no failures yet."""
+    rows = [headings(score, found.higher[score], found.base)]
+    for row in answers(found.values(score), found.base, found.higher[score]):
+        shown = cells(row, found.base)
+        open_ = sum(one.arm == row.arm and one.unfinished for one in found.trained)
+        if open_:
+            shown[FAILED] = f"{row.failed - open_}, and {open_} not finished"
+        rows.append(shown)
+    return rows
 
 
 def headings(score: str, higher: bool, base: str) -> list[str]:

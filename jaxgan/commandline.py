@@ -9,6 +9,7 @@ import difflib
 import importlib.util
 import inspect
 import math
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -114,6 +115,8 @@ def run(
 ) -> int:
     """Runs a command and tells its user's mistakes: exit code 2, or 3 for a NaN in training.
 
+    Where nobody reads on (`| head`) it ends without a word, by 141, as other programs do.
+
     Args:
       command: takes `argv`.
       argv: without the program's name.
@@ -121,7 +124,7 @@ def run(
     """
     try:
         if about and wants_help(argv):
-            print(about.strip())
+            print(about.strip(), flush=True)
             return 0
         return command(argv) or 0
     except UserError as error:
@@ -130,6 +133,10 @@ def run(
     except NonFinite as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
+    except BrokenPipeError:  # `| head` has seen enough
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except AttributeError as error:
         missing = _missing_field(error)
         if missing is None:

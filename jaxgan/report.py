@@ -122,23 +122,13 @@ def markdown(found: Results) -> str:
 
 
 def _table_md(found: Results, score: str) -> str:
-    return _rows_md(_table(found, score))
+    return _rows_md(answers.table(found, score))
 
 
 def _rows_md(rows: Sequence[Sequence[str]]) -> str:
     head, *others = ([cell.replace("|", "\\|") for cell in row] for row in rows)
     lines = [head, ["---"] * len(head), *others]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
-
-
-def _table(found: Results, score: str) -> list[list[str]]:
-    """Headings and rows."""
-    higher = found.higher[score]
-    rows = answers.answers(found.values(score), found.base, higher)
-    return [
-        answers.headings(score, higher, found.base),
-        *(answers.cells(row, found.base) for row in rows),
-    ]
 
 
 def table_csv(found: Results) -> str:
@@ -175,7 +165,7 @@ def _csv(lines: Sequence[Sequence[str]]) -> str:
 
 def table_tex(found: Results) -> str:
     """table.tex: the deciding table, for \\input; it needs the package booktabs."""
-    head, *rows = _table(found, found.metric)
+    head, *rows = answers.table(found, found.metric)
     kept = [0, 1, 3, 4, 5, 6]  # ranks and deviations are for the page
     lines = [" & ".join(_tex(row[i]) for i in kept) + r" \\" for row in (head, *rows)]
     return "\n".join(

@@ -21,12 +21,9 @@ def html(found: Results) -> str:
     body = [f"<h1>{escape(found.question or found.name)}</h1>"]
     warnings, facts = provenance(found)
     body += [f'<p class="warning">{escape(words)}</p>' for words in warnings]
-    for score, higher in found.higher.items():
-        rows = answers.answers(found.values(score), found.base, higher)
-        cells = [answers.cells(row, found.base) for row in rows]
-        heads = answers.headings(score, higher, found.base)
+    for score in found.higher:
         decides = " decides" if score == found.metric and len(found.higher) > 1 else ""
-        body += [f"<h2>{escape(score)}{decides}</h2>", _table([heads, *cells])]
+        body += [f"<h2>{escape(score)}{decides}</h2>", _table(answers.table(found, score))]
     body.append(_reading(found))
     charts = [_chart(found, name) for name in found.higher]
     if any(charts):
@@ -92,7 +89,7 @@ def provenance(found: Results) -> tuple[list[str], dict[str, list[str]]]:
     if found.strangers:
         shown = ", ".join(found.strangers[:5]) + (", ..." if len(found.strangers) > 5 else "")
         warnings.append(f"beside the study lie runs that don't belong to it: {shown}")
-    missing = [f"{x.arm}, seed {x.seed}" for x in found.trained if x.failed.startswith("not ")]
+    missing = [f"{x.arm}, seed {x.seed}" for x in found.trained if x.unfinished]
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         many = "runs aren't" if len(missing) > 1 else "run isn't"

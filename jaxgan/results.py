@@ -15,6 +15,7 @@ from jaxgan.errors import UserError
 
 RECORD = "study.json"
 FAILED = "failed.txt"
+NOT_BEGUN, NOT_FINISHED = "not begun", "not finished"
 
 
 class Trained(NamedTuple):
@@ -37,6 +38,11 @@ class Trained(NamedTuple):
     scores: Sequence[Mapping[str, Any]]
     metrics: Sequence[Mapping[str, Any]]
     failed: str
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it has neither an end nor a reason that it can't have one."""
+        return self.failed in (NOT_BEGUN, NOT_FINISHED)
 
     def key(self, name: str) -> str:
         """What a score or metric is called in its lines."""
@@ -258,7 +264,7 @@ def _read(folder: Path, run: Mapping[str, Any]) -> list[Trained]:
     record = workdir.recorded(place) or {}
     scores, metrics = records.read(place / logs.SCORES), records.read(place / logs.METRICS)
     over = finished(place)
-    why = "" if over else failure(place) or ("not finished" if record else "not begun")
+    why = "" if over else failure(place) or (NOT_FINISHED if record else NOT_BEGUN)
     made = []
     for seed in run["seeds"]:
         alone = len(run["seeds"]) == 1

@@ -144,7 +144,8 @@ def work(
                         break
                     going[i] = started
                 if waiting and not going and not told:
-                    say(f"{len(waiting)} runs are being trained by others; waiting for them")
+                    many = "run is" if len(waiting) == 1 else "runs are"
+                    say(f"{len(waiting)} {many} being trained by others; waiting")
                     told = True
             time.sleep(POLL)
             for i, one in list(going.items()):

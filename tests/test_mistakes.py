@@ -430,3 +430,10 @@ def test_a_device_that_is_not_there(desk):
     assert "or tpu), and JAX_PLATFORMS=cpu does" in done.stderr
     assert "Traceback" not in done.stderr
     assert files(desk) == before
+
+
+def test_who_reads_no_further_sees_no_traceback():
+    for program in ("report", "ablate"):
+        command = f"{sys.executable} -m jaxgan.{program} --help | head -1"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+        assert "Traceback" not in done.stderr

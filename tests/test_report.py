@@ -92,6 +92,7 @@ def test_what_failed_and_what_is_missing_is_told(runs):
     assert re.search(r"\| b \| 7 \|  \| 1 \| 1 \| \+2 \|", text)
     assert "**beside the study lie runs that don't belong to it: old-seed0**" in text
     assert "**1 run isn't finished: a, seed 1**" in text
+    assert "| a | 5 |  | 1 | 0, and 1 not finished | the base |" in text
     page = (runs / "report" / "index.html").read_text()
     assert "met a NaN" in page
     assert '<p class="warning">' in page
