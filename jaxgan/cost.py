@@ -16,6 +16,7 @@ from typing import NamedTuple
 from jaxgan import commandline
 
 COMMAND = "python -m jaxgan.cost"
+FLAGS = {"seconds": 3.0, "scores": ""}
 LEAST = 3  # steps that are timed
 LONG = 30.0  # seconds from which a test isn't made a second time
 
@@ -60,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _main(argv: Sequence[str]) -> None:
-    command = commandline.parse(argv, {"seconds": 3.0, "workdir": "", "scores": ""}, COMMAND)
+    command = commandline.parse(argv, FLAGS, COMMAND)
     from jaxgan import allocation, awake, fields, machine, main, scoring
 
     config = fields.resolve(command.config, command.overrides)

@@ -12,6 +12,7 @@ from jaxgan import (
     benchmark,
     commandline,
     convert,
+    cost,
     evaluate,
     fields,
     report,
@@ -68,6 +69,9 @@ def test_a_command_is_taken(path, line, monkeypatch):
         evaluate.parsed(words)
     elif program == "ablate":
         commandline.parse_flags(words, ablate.FLAGS)
+    elif program == "cost":
+        command = commandline.parse(words, cost.FLAGS, "test")
+        fields.resolve(command.config, command.overrides)
     elif program == "report":
         report.parsed(words)
     elif program == "sample":
