@@ -86,8 +86,8 @@ def _main(argv: Sequence[str]) -> int:
     on = workers.slots(flags["jobs"], flags["threads"])
     _require_same_cores(before, runs, folder, len(on[0]))
     if flags["plan"]:
-        steps = flags["measure"]
-        return plan.show(question, asked, runs, arms, folder, on, environment, steps)
+        every = flags["measure"]
+        return plan.show(question, asked, runs, arms, folder, on, environment, every)
     _write(record | {"threads": len(on[0])}, folder)
     jobs = [_job(asked, run, folder) for run in runs]
     with Interrupts() as interrupts:
