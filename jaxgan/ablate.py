@@ -33,7 +33,18 @@ from typing import Any
 
 import jax
 
-from jaxgan import commandline, logs, plan, records, report, results, study, workdir, workers
+from jaxgan import (
+    commandline,
+    experiment,
+    logs,
+    plan,
+    records,
+    report,
+    results,
+    study,
+    workdir,
+    workers,
+)
 from jaxgan.errors import UserError
 from jaxgan.files import write_atomically
 from jaxgan.interrupts import Interrupts
@@ -50,7 +61,7 @@ FLAGS = {
     "threads": 0,
 }
 # Of these a complete run's scores don't depend.
-UNLIKE = ("devices", "awake", "train.log_every", "train.sample_every", "checkpoint")
+UNLIKE = tuple(field for field in experiment.FREE_FIELDS if field != "evaluate")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -90,12 +90,12 @@ def write(found: Results, place: Path) -> None:
     """
     _require_ours(place)
     files = {
+        PAGE: report_page.html(found),  # first: by it the folder is known as ours
         "report.md": markdown(found),
         "table.csv": table_csv(found),
         "scores.csv": scores_csv(found),
         "table.tex": table_tex(found),
     }
-    files = {PAGE: report_page.html(found), **files}  # first: by it the folder is known as ours
     for name, text in files.items():
         write_atomically(place / name, text.encode(), shared=True)
 

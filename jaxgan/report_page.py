@@ -73,14 +73,13 @@ def costs(found: Results) -> list[list[str]]:
 
 def provenance(found: Results) -> tuple[list[str], dict[str, list[str]]]:
     """Warnings where runs differ in what besides their configs decides the bits, and the facts."""
-    facts: dict[str, dict[str, int]] = {}
+    facts: dict[str, dict[str, None]] = {}  # each text once, in the order of the runs
     for one in found.trained:
         if not one.record:
             continue
         for start in (one.record, *one.record["later"]):
             for name, text in _facts(start).items():
-                facts.setdefault(name, {}).setdefault(text, 0)
-                facts[name][text] += 1
+                facts.setdefault(name, {})[text] = None
     warnings = [
         f"the runs differ in {name}: {' / '.join(texts)}"
         for name, texts in facts.items()

@@ -4,9 +4,10 @@ A study is a small Python file with a `get_study()` that gives a `Study`; its do
 question. See `jaxgan.ablate`.
 """
 
+import contextlib
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -229,19 +230,14 @@ def higher_is_better(study: Study, arms: Mapping[str, Arm]) -> dict[str, bool]:
     return {score: task.mode(score) == "max" for score in study.scores}
 
 
-class _told_of:
+@contextlib.contextmanager
+def _told_of(arm: str) -> Iterator[None]:
     """Mistakes inside name the arm."""
-
-    def __init__(self, arm: str):
-        self._arm = arm
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
-        if isinstance(error, UserError):
-            told = str(error).replace("checkpoint.best=", "")
-            raise UserError(f"arm {self._arm!r}: {told}") from None
+    try:
+        yield
+    except UserError as error:
+        told = str(error).replace("checkpoint.best=", "")
+        raise UserError(f"arm {arm!r}: {told}") from None
 
 
 def _parsed(given: Sequence[str]) -> commandline.Command:
