@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import jax
 
 import jaxgan
+from jaxgan import workers
 from jaxgan.errors import UserError
 from jaxgan.files import disk_error, write_atomically
 
@@ -247,8 +248,7 @@ def threads() -> int:
     told = os.environ.get("NPROC", "")
     if told.isdecimal() and int(told):
         return int(told)
-    has_affinity = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return len(workers.cores_here())
 
 
 def git_commit() -> dict[str, Any] | None:
