@@ -18,7 +18,6 @@ class Answer(NamedTuple):
       summary: over its seeds; None where all failed.
       count, failed: seeds that have a score, and that don't.
       apart: from the base, seed by seed; None of the base and where no seed is common.
-      p: of that, corrected for all arms; NaN where so few seeds can't tell.
       rank: among all; None of an arm that is alone or has no score.
     """
 
@@ -27,7 +26,6 @@ class Answer(NamedTuple):
     count: int
     failed: int
     apart: statistics.Difference | None
-    p: float
     rank: statistics.Rank | None
 
 
@@ -43,13 +41,12 @@ def answers(found: Mapping[str, Mapping[int, float]], base: str, higher: bool) -
         arm: {seed: value for seed, value in of.items() if math.isfinite(value)}
         for arm, of in found.items()
     }
-    apart: dict[str, statistics.Difference] = {}
+    pairs = {}
     for arm, of in good.items():
         both = [seed for seed in of if seed in good[base]]
         if arm != base and both:
-            pairs = ([side[seed] for seed in both] for side in (of, good[base]))
-            apart[arm] = statistics.difference(*pairs)
-    corrected = dict(zip(apart, statistics.holm([d.p for d in apart.values()]), strict=True))
+            pairs[arm] = tuple([side[seed] for seed in both] for side in (of, good[base]))
+    apart = statistics.differences(pairs)
     ranks = statistics.ranking(good, higher)
     rows = [
         Answer(
@@ -58,7 +55,6 @@ def answers(found: Mapping[str, Mapping[int, float]], base: str, higher: bool) -
             len(of),
             len(found[arm]) - len(of),
             apart.get(arm),
-            corrected.get(arm, math.nan),
             ranks.get(arm),
         )
         for arm, of in good.items()
@@ -96,8 +92,8 @@ def tested(row: Answer) -> str:
         return ""
     needed, count = row.apart.needed, row.apart.summary.count
     would = f"about {needed}" if needed < 1000 else "far more"
-    if not math.isnan(row.p):
-        return f"{row.p:.3g}" + (f"; {would} seeds would tell" if needed else "")
+    if not math.isnan(row.apart.p):
+        return f"{row.apart.p:.3g}" + (f"; {would} seeds would tell" if needed else "")
     return f"{count} seed{'s' * (count > 1)} can't tell; {would} would"
 
 

@@ -139,7 +139,7 @@ def table_csv(found: Results) -> str:
             own = row.summary or statistics.Summary(*[math.nan] * 4, 0)
             apart = row.apart.summary if row.apart else None
             numbers = [own.mean, own.deviation, own.low, own.high]
-            numbers += [apart.mean, apart.low, apart.high, row.p] if apart else [math.nan] * 4
+            numbers += [apart.mean, apart.low, apart.high, row.apart.p] if apart else [math.nan] * 4
             cells = [repr(x) if math.isfinite(x) else "" for x in numbers]
             cells.append(str(row.apart.needed) if row.apart and row.apart.needed else "")
             cells += map(str, row.rank) if row.rank else [""] * 2

@@ -41,7 +41,8 @@ class Difference(NamedTuple):
 
     Attributes:
       summary: of the differences.
-      p: two-sided, by flips of the differences' signs; NaN where none could be told from chance.
+      p: two-sided, by flips of the differences' signs, corrected for all arms that are compared;
+        NaN where so few pairs could not be told from chance after that.
       needed: pairs by which a difference of this size would be found four times of five; 0 where
         the seeds there are suffice.
     """
@@ -73,19 +74,30 @@ def summary(values: Sequence[float], seed: int = 0) -> Summary:
     return Summary(mean, deviation, float(interval.low), float(interval.high), count)
 
 
-def difference(ours: Sequence[float], base: Sequence[float], seed: int = 0) -> Difference:
-    """An arm against the base: what the same seeds give, pair by pair.
+def differences(
+    pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], seed: int = 0
+) -> dict[str, Difference]:
+    """Arms against the base: what the same seeds give, pair by pair.
 
     Args:
-      ours, base: of the same seeds in the same order, at least one.
+      pairs: arm -> its scores and the base's, of the same seeds in the same order, at least one.
       seed: of the bootstrap and of drawn flips.
     """
-    apart = np.asarray(ours, np.float64) - np.asarray(base, np.float64)
-    reached = least_p(len(apart)) <= 1 - LEVEL
-    p = sign_flips(apart, seed) if reached else math.nan
-    found = reached and p <= 1 - LEVEL
-    needed = 0 if found else max(pairs_needed(apart), len(apart) + 1)
-    return Difference(summary(apart, seed), p, needed)
+    apart = {arm: np.subtract(*np.asarray(both, np.float64)) for arm, both in pairs.items()}
+    ps = [
+        sign_flips(x, seed) if least_p(len(x)) <= level(len(pairs)) else math.nan
+        for x in apart.values()
+    ]
+    found = {}
+    for (arm, x), p in zip(apart.items(), holm(ps), strict=True):
+        more = 0 if p <= 1 - LEVEL else max(pairs_needed(x, len(pairs)), len(x) + 1)
+        found[arm] = Difference(summary(x, seed), p, more)
+    return found
+
+
+def level(tests: int) -> float:
+    """What the least p of so many must reach: Holm's first step, which is Bonferroni's."""
+    return (1 - LEVEL) / tests
 
 
 def least_p(pairs: int) -> float:
@@ -123,14 +135,14 @@ def holm(ps: Sequence[float]) -> list[float]:
     return found
 
 
-def pairs_needed(differences: Sequence[float], most: int = 1000) -> int:
-    """Pairs by which a t-test at `LEVEL` would find this difference with power 0.8.
+def pairs_needed(differences: Sequence[float], tests: int = 1, most: int = 1000) -> int:
+    """Pairs by which a t-test would find this difference with power 0.8, as one of so many tests.
 
     Of the differences' own mean and deviation, which few pairs know badly: "about". At least so
     many that flips of signs can reach the level at all. `most` where more would be needed.
     """
     x = np.asarray(differences, np.float64)
-    flips = next(n for n in itertools.count(1) if least_p(n) <= 1 - LEVEL)
+    flips = next(n for n in itertools.count(1) if least_p(n) <= level(tests))
     if len(x) < 2 or not x.any():
         return most
     deviation = float(np.std(x, ddof=1))
@@ -139,7 +151,7 @@ def pairs_needed(differences: Sequence[float], most: int = 1000) -> int:
     effect = abs(float(np.mean(x))) / deviation
 
     def power(count: int) -> float:
-        critical = stats.t.ppf((1 + LEVEL) / 2, count - 1)
+        critical = stats.t.ppf(1 - level(tests) / 2, count - 1)
         return float(stats.nct.sf(critical, count - 1, effect * math.sqrt(count)))
 
     return bisect.bisect_left(range(most), 0.8, lo=flips, key=power)

@@ -54,15 +54,40 @@ def test_drawn_flips_are_near_all():
     assert statistics.sign_flips(x, seed=1) != statistics.sign_flips(x)
 
 
+def one(ours, base):
+    """The only arm against the base."""
+    return statistics.differences({"it": (ours, base)})["it"]
+
+
 def test_few_pairs_cannot_tell():
     assert [statistics.least_p(n) for n in (1, 3, 5, 6)] == [1.0, 0.25, 0.0625, 0.03125]
     for n in (1, 3, 5):
-        found = statistics.difference(draws(n) + 100, draws(n, seed=1))
+        found = one(draws(n) + 100, draws(n, seed=1))
         assert math.isnan(found.p)
         assert found.needed >= 6 or n == 1
-    found = statistics.difference(draws(6) + 100, draws(6, seed=1))
+    found = one(draws(6) + 100, draws(6, seed=1))
     assert found.p == 0.03125
     assert found.needed == 0
+
+
+def test_more_arms_need_more_pairs():
+    """6 pairs tell one arm from the base; of five arms none, since 5 times 2/64 isn't small."""
+    arms = {f"arm {i}": (draws(6, seed=i) + 100, draws(6, seed=9)) for i in range(5)}
+    found = statistics.differences(arms)
+    assert all(math.isnan(apart.p) for apart in found.values())
+    assert {apart.needed for apart in found.values()} == {8}
+    eight = statistics.differences({arm: (draws(8) + 100, draws(8, seed=9)) for arm in arms})
+    assert {apart.p for apart in eight.values()} == {5 * 2 / 2**8}
+    assert {apart.needed for apart in eight.values()} == {0}
+
+
+def test_what_the_correction_hides_is_not_told():
+    """Of 8 pairs 4 flips of 256 go as far: 0.0156, which is small, and not so for one of six."""
+    x = np.array([1, 1, 1, 1, 1, 1, 1, -0.01])
+    assert one(x, 0 * x)[1:] == (4 / 256, 0)
+    found = statistics.differences({str(i): (x, 0 * x) for i in range(6)})["0"]
+    assert found.p == 6 * 4 / 256
+    assert found.needed > 8
 
 
 def test_pairs_that_would_be_needed():
@@ -71,6 +96,8 @@ def test_pairs_that_would_be_needed():
     assert statistics.pairs_needed(x + 0.95) == 11
     assert statistics.pairs_needed(x + 0.5) == 34
     assert statistics.pairs_needed(x + 5) == 6
+    assert statistics.pairs_needed(x + 5, tests=5) == 8
+    assert statistics.pairs_needed(x + 0.5, tests=5) > 45
     assert statistics.pairs_needed(x) == statistics.pairs_needed([2.0]) == 1000
     assert statistics.pairs_needed([1.0, 1, 1]) == 6
 
@@ -115,11 +142,11 @@ def test_a_null_is_found_at_most_at_the_level():
     rng = np.random.default_rng(0)
     found = 0
     for _ in range(1000):
-        base = rng.normal(size=8)
-        arms = [rng.normal(size=8) + 0.5 * base for _ in range(7)]
-        ps = [statistics.sign_flips(arm - base) for arm in arms]
-        found += min(statistics.holm(ps)) <= 0.05
-    assert found <= 50 + 2 * math.sqrt(50)
+        base = rng.normal(size=10)
+        arms = [rng.normal(size=10) + 0.5 * base for _ in range(7)]
+        apart = statistics.differences({str(i): (arm, base) for i, arm in enumerate(arms)})
+        found += min(one.p for one in apart.values()) <= 0.05
+    assert 0 < found <= 50 + 2 * math.sqrt(50)
 
 
 def test_a_planted_difference_is_found():
@@ -128,8 +155,8 @@ def test_a_planted_difference_is_found():
     for _ in range(200):
         common = rng.normal(size=12)  # what a seed does to all arms: paired, it costs nothing
         base, same, better = (common + 0.3 * rng.normal(size=12) + d for d in (0, 0, 0.6))
-        ps = statistics.holm([statistics.difference(arm, base).p for arm in (same, better)])
-        found += ps[1] <= 0.05
+        arms = {"same": (same, base), "better": (better, base)}
+        found += statistics.differences(arms)["better"].p <= 0.05
     assert found >= 190
 
 
