@@ -29,7 +29,7 @@ def html(found: Results) -> str:
     if any(charts):
         body += ["<h2>Scores over images seen</h2>", _charts(charts)]
     losses = _losses(found)
-    charts = [_chart(found, name) for name in losses]
+    charts = [_chart(found, name, training=True) for name in losses]
     if any(charts):
         body.append(
             f"<details><summary>Means of training: {escape(', '.join(losses))}</summary>"
@@ -129,12 +129,12 @@ def _losses(found: Results) -> list[str]:
     return names or []
 
 
-def _chart(found: Results, name: str) -> str:
+def _chart(found: Results, name: str, training: bool = False) -> str:
     """Means over seeds with bands from the least to the greatest; "" of fewer than two points."""
     drawn = []
     for arm in found.arms:
-        lines = [one.curve(name) for one in found.trained if one.arm == arm and not one.failed]
-        lines = [line for line in lines if line]
+        mine = [one for one in found.trained if one.arm == arm and not one.failed]
+        lines = [line for one in mine if (line := one.curve(name, training))]
         if not lines:
             continue
         x = sorted(set.intersection(*(set(line) for line in lines)))

@@ -54,10 +54,10 @@ class Trained(NamedTuple):
             return math.nan
         return float(self.scores[-1].get(self.key(name), math.nan))
 
-    def curve(self, name: str) -> dict[int, float]:
-        """Images seen -> a score, or a mean of training where no score has this name."""
+    def curve(self, name: str, training: bool = False) -> dict[int, float]:
+        """Images seen -> a score, or a mean of `training`: both may have the name, as l1 has."""
         per_step = self.images_per_step
-        lines = [*self.scores, *self.metrics]
+        lines = self.metrics if training else self.scores
         there = [line for line in lines if self.key(name) in line]
         return {round(line["step"] * per_step): float(line[self.key(name)]) for line in there}
 

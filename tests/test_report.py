@@ -130,6 +130,17 @@ def test_seeds_that_were_trained_side_by_side(tmp_path):
     assert [one.failed for one in found.trained][:3] == ["", "a NaN or an infinite number", ""]
 
 
+def test_a_score_and_a_mean_of_training_may_have_one_name(runs):
+    """As pix2pix's l1 has: their lines are two curves, and none is made of both."""
+    path = runs / "a-seed0" / "metrics.jsonl"
+    lines = [line | {"modes": 70.0 + line["step"]} for line in records.read(path)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    first = results.of_study(runs).trained[0]
+    assert list(first.curve("modes").values()) == [4.0, 5.0]
+    assert list(first.curve("modes", training=True).values()) == [71.0, 72.0]
+    assert first.curve("generator") == {}
+
+
 def test_a_lost_seed_hides_no_curves_and_samples_are_of_one_seed(runs):
     (runs / "b-seed0" / "end").unlink()
     (runs / "b-seed0" / "metrics.jsonl").unlink()
