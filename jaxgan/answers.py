@@ -94,7 +94,9 @@ def tested(row: Answer) -> str:
     would = f"about {needed}" if needed < 1000 else "far more"
     if not math.isnan(row.apart.p):
         return f"{row.apart.p:.3g}" + (f"; {would} seeds would tell" if needed else "")
-    return f"{count} seed{'s' * (count > 1)} can't tell; {would} would"
+    if count == 1:
+        return "1 seed can't tell"
+    return f"{count} seeds can't tell; {would} would"
 
 
 def ranked(row: Answer) -> str:

@@ -96,8 +96,9 @@ def measured(config, built, data, wanted, seconds: float) -> Cost:
     state = built.init(config.seed)
     _, step_of = train.compiled_steps(built, state, first)
     state = jax.block_until_ready(step_of(state, first, batches))
-    start, began, count = time.perf_counter() - STARTED, time.perf_counter(), 0
-    done = state.step + 0
+    start = time.perf_counter() - STARTED
+    done = jax.block_until_ready(state.step + 0)  # compiled before steps are timed
+    began, count = time.perf_counter(), 0
     while count < LEAST or time.perf_counter() - began < seconds:
         count += 1
         state = step_of(state, first + count, batches)

@@ -43,8 +43,8 @@ class Difference(NamedTuple):
       summary: of the differences.
       p: two-sided, by flips of the differences' signs, corrected for all arms that are compared;
         NaN where so few pairs could not be told from chance after that.
-      needed: pairs by which a difference of this size would be found four times of five; 0 where
-        the seeds there are suffice.
+      needed: pairs by which a t-test would find a difference of this size four times of five
+        (flips of signs may take one or two more); 0 where the seeds there are suffice.
     """
 
     summary: Summary
@@ -84,19 +84,17 @@ def differences(
       seed: of the bootstrap and of drawn flips.
     """
     apart = {arm: np.subtract(*np.asarray(both, np.float64)) for arm, both in pairs.items()}
-    ps = [
-        sign_flips(x, seed) if least_p(len(x)) <= level(len(pairs)) else math.nan
-        for x in apart.values()
-    ]
+    ps = holm([sign_flips(x, seed) for x in apart.values()])
+    least = holm([least_p(len(x)) for x in apart.values()])
     found = {}
-    for (arm, x), p in zip(apart.items(), holm(ps), strict=True):
-        more = 0 if p <= 1 - LEVEL else max(pairs_needed(x, len(pairs)), len(x) + 1)
-        found[arm] = Difference(summary(x, seed), p, more)
+    for (arm, x), p, lowest in zip(apart.items(), ps, least, strict=True):
+        more = 0 if p <= alpha() else max(pairs_needed(x, len(pairs)), len(x) + 1)
+        found[arm] = Difference(summary(x, seed), p if lowest <= alpha() else math.nan, more)
     return found
 
 
-def level(tests: int) -> float:
-    """What the least p of so many must reach: Holm's first step, which is Bonferroni's."""
+def alpha(tests: int = 1) -> float:
+    """What the p of one of so many tests must not exceed (Bonferroni; Holm's first step)."""
     return (1 - LEVEL) / tests
 
 
@@ -126,11 +124,10 @@ def sign_flips(differences: Sequence[float], seed: int = 0) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Each p, corrected for so many tests (Holm 1979). NaN isn't a test, and stays."""
-    tests = [i for i, p in enumerate(ps) if not math.isnan(p)]
+    """Each p, corrected for so many tests (Holm 1979)."""
     found, largest = list(ps), 0.0
-    for rank, i in enumerate(sorted(tests, key=lambda i: ps[i])):
-        largest = max(largest, min(1.0, (len(tests) - rank) * ps[i]))
+    for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[i]))
         found[i] = largest
     return found
 
@@ -142,7 +139,7 @@ def pairs_needed(differences: Sequence[float], tests: int = 1, most: int = 1000)
     many that flips of signs can reach the level at all. `most` where more would be needed.
     """
     x = np.asarray(differences, np.float64)
-    flips = next(n for n in itertools.count(1) if least_p(n) <= level(tests))
+    flips = next(n for n in itertools.count(1) if least_p(n) <= alpha(tests))
     if len(x) < 2 or not x.any():
         return most
     deviation = float(np.std(x, ddof=1))
@@ -151,7 +148,7 @@ def pairs_needed(differences: Sequence[float], tests: int = 1, most: int = 1000)
     effect = abs(float(np.mean(x))) / deviation
 
     def power(count: int) -> float:
-        critical = stats.t.ppf(1 - level(tests) / 2, count - 1)
+        critical = stats.t.ppf(1 - alpha(tests) / 2, count - 1)
         return float(stats.nct.sf(critical, count - 1, effect * math.sqrt(count)))
 
     return bisect.bisect_left(range(most), 0.8, lo=flips, key=power)
