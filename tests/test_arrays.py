@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +253,25 @@ def test_a_folder_of_floating_point(tmp_path):
     expected = transforms.resize(SCAN.to_unit(scan(10, 12, 5, seed=12)), 8)
     np.testing.assert_array_equal(data.train_B[2], expected)
     assert data.notes == []
+
+
+def test_headers_are_read_by_one_thread_at_a_time(tmp_path, monkeypatch):
+    """In several, Python 3.11 now and then finds no sense in a sound one."""
+    inside, most, opened_by = [], [], np.lib.format.open_memmap
+
+    def slowly(*args, **kwargs):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.002)
+        inside.pop()
+        return opened_by(*args, **kwargs)
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", slowly)
+    paths = [saved(tmp_path / f"{i}.npy", noise(3, 3, 1)) for i in range(12)]
+    with ThreadPoolExecutor(4) as threads:
+        read = list(threads.map(lambda path: arrays.read(path, 1), paths))
+    assert len(read) == len(most) == 12, "once each"
+    assert max(most) == 1
 
 
 @pytest.mark.parametrize(("values", "width"), [(UINT8, 1), (SCAN, 4)])

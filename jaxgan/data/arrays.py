@@ -6,6 +6,7 @@ the user names: nothing behind it knows of any other.
 
 import io
 import os
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +62,9 @@ class Values(NamedTuple):
 
 
 UINT8 = Values()
+# NumPy reads headers by `ast.literal_eval`, which in Python 3.11 fails now and then where several
+# threads do (github.com/python/cpython/issues/106905): a sound file would be left out as broken.
+_PARSING = threading.Lock()
 
 
 class OutOfRange(ValueError):
@@ -91,9 +95,9 @@ def read(path: str | os.PathLike, channels: int, values: Values = UINT8) -> np.n
         Exception: `ValueError` in words for another shape or type, NaN and infinities; whatever
             NumPy raises for a broken file.
     """
-    dtype, shape = header(path)
-    _require_fit(dtype, shape, channels, values)
-    array = np.load(path, allow_pickle=False)
+    mapped = _mapped(path)
+    _require_fit(mapped.dtype, mapped.shape, channels, values)
+    array = np.array(mapped)
     array = array[:, :, None] if array.ndim == 2 else array
     if values.kind != "uint8":
         require_range(array, values)
@@ -110,15 +114,20 @@ def to_bytes(array: np.ndarray) -> bytes:
 
 def header(path: str | os.PathLike) -> tuple[np.dtype, tuple[int, ...]]:
     """Type and shape; the file is as long as they say, so that reading it takes no more memory."""
+    mapped = _mapped(path)
+    return mapped.dtype, mapped.shape
+
+
+def _mapped(path: str | os.PathLike) -> np.memmap:
+    """The file's array, of which nothing is read yet."""
     try:
-        with np.errstate(over="ignore"):  # absurd shapes are refused further on
-            mapped = np.lib.format.open_memmap(path, mode="r")
+        with _PARSING, np.errstate(over="ignore"):  # absurd shapes are refused further on
+            return np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
         for theirs, ours in _REFUSED.items():
             if theirs in str(error):
                 raise ValueError(ours) from error
         raise
-    return mapped.dtype, mapped.shape
 
 
 def _require_fit(dtype: np.dtype, shape: tuple[int, ...], channels: int, values: Values):
