@@ -31,6 +31,7 @@ class Cost(NamedTuple):
       evaluation: a test, once its programs are compiled; `compiling` is what the first takes more.
       steps, samples, evaluations: of a whole run.
       images: in the larger training domain, of which epochs are.
+      once: what the first run of its programs takes more, which compiles them for all others.
     """
 
     start: float
@@ -42,10 +43,11 @@ class Cost(NamedTuple):
     samples: int
     evaluations: int
     images: int
+    once: float = 0.0
 
     @property
     def whole(self) -> float:
-        """Seconds of a run; saving isn't counted."""
+        """Seconds of a run whose programs are compiled; saving isn't counted."""
         moving = self.steps * self.step + self.samples * self.sample
         return self.start + moving + self.evaluations * self.evaluation + self.compiling
 
