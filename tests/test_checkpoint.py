@@ -202,12 +202,16 @@ with t.Checkpoints(out) as checkpoints:
     restore_on(tmp_path / "four", jax.devices()[:1])
 
 
+DEVICES = "--xla_force_host_platform_device_count"
+
+
 def environment(devices=1):
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     return {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        # The last one counts; compiled as here, for the same bits.
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {DEVICES}={devices}",
         "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]),
     }
 
