@@ -13,8 +13,6 @@ from jaxgan import cost, experiment, results, study, workdir, workers
 from jaxgan.errors import UserError
 from jaxgan.study import Arm, Run, Study
 
-LONG = 20.0  # seconds to a first step that nothing but compiling takes
-
 Measure = Callable[[Run], cost.Cost]
 
 
@@ -53,7 +51,7 @@ def show(
     print(f"\nall of {asked.config} {given}".rstrip(), flush=True)
 
     def measure(run: Run) -> cost.Cost:
-        return _twice(lambda: _measured(asked, run, on[0], environment))
+        return _measured(asked, run, on[0], environment)
 
     costs, measured = _costs(runs, arms, measure, every_arm)
     measured += _alone(asked, runs, costs, measure)
@@ -141,24 +139,11 @@ def _alone(
 
 def _size(arm: Arm) -> tuple:
     """Of the networks and a batch: arms of one size are taken to cost the same."""
-    template = arm.built.template()
+    template = arm.template
     shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), template.params)
     batch = jax.tree.map(lambda x: x.shape, arm.built.batch)
     data = {name: arm.config.data.get(name, None) for name in ("name", "path", "count")}
     return str(shapes), str(batch), arm.config.precision, str(data)
-
-
-def _twice(measure: Callable[[], cost.Cost]) -> cost.Cost:
-    """As a run finds it whose programs are compiled; most runs of a study do.
-
-    Steps are slower, too, in a process that has just compiled them.
-    """
-    first = measure()
-    if first.start < LONG:
-        return first
-    again = measure()
-    more = first.start + first.compiling - again.start - again.compiling
-    return again._replace(once=max(0.0, more))
 
 
 def _measured(
@@ -180,14 +165,14 @@ def _measured(
 
 
 def _words(run: Run, arm: Arm, found: cost.Cost) -> str:
-    weights = sum(x.size for x in jax.tree.leaves(arm.built.template().params))
+    weights = sum(x.size for x in jax.tree.leaves(arm.template.params))
     count = weights // len(run.seeds)
     side = f" for {len(run.seeds)} seeds side by side" if len(run.seeds) > 1 else ""
     size = f"{count / 1e6:.2g} M" if count >= 1e5 else str(count)
-    once = f" ({found.once:.0f} s more where it compiles)" if found.once else ""
     return (
-        f"{run.arm} ({size} weights{side}): {found.start:.1f} s to the first step{once}, "
-        f"{1000 * found.step:.3g} ms a step, {found.evaluation + found.compiling:.2g} s for the "
+        f"{run.arm} ({size} weights{side}): {found.once:.1f} s of compiling, which a later run of "
+        f"the same programs is spared, {found.start:.1f} s beside it to the first step, "
+        f"{1000 * found.step:.3g} ms a step, {found.evaluation + found.loading:.2g} s for the "
         f"first test and {found.evaluation:.2g} s for each later one"
     )
 

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from jaxgan import commandline, experiment, fields, machine, scoring
 from jaxgan.errors import UserError
 from jaxgan.metrics.scores import better
+from jaxgan.state import TrainState
 
 Overrides = Mapping[str, Any]
 COMMAND = "python -m jaxgan.ablate"
@@ -79,10 +80,16 @@ class Run(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """An arm that can be built: its resolved config (of the first seed), and what it makes."""
+    """An arm that can be built: its resolved config (of the first seed), and what it makes.
+
+    Attributes:
+      config, built: those.
+      template: shapes of its state, which take long to trace.
+    """
 
     config: ConfigDict
     built: experiment.Experiment
+    template: TrainState
 
 
 def product(**axes: Mapping[str, Overrides]) -> dict[str, Overrides]:
@@ -219,8 +226,7 @@ def require_buildable(study: Study, among: Sequence[Run]) -> dict[str, Arm]:
                     built.task.best_mode(score)
                 elif not better(score):
                     raise UserError(f"{score!r} can't decide: neither more nor less is better")
-            built.template()
-        arms[run.arm] = Arm(config, built)
+            arms[run.arm] = Arm(config, built, built.template())
     return arms
 
 
