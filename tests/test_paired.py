@@ -558,7 +558,7 @@ def test_the_segmenter_reads_truth_and_not_noise():
     indices = range(40)
     shown = np.stack([scenes.draw(i, "summer", 16) for i in indices])
     labels = np.stack([scenes.labels(i, 16) for i in indices])
-    judges = [segmenter.train(shown, labels, len(scenes.MATERIALS), steps=150) for _ in range(2)]
+    judges = [segmenter.train(shown, labels, len(scenes.MATERIALS), steps=80) for _ in range(2)]
     fresh = np.stack([scenes.draw(i, "summer", 16) for i in range(100, 120)])
     wanted = np.stack([scenes.labels(i, 16) for i in range(100, 120)])
     found = [judge(fresh) for judge in judges]
